@@ -1,0 +1,1 @@
+"""capi-sidecar: delivers Keitaro postbacks to the Conversions API of Meta."""
