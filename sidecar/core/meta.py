@@ -1,0 +1,54 @@
+"""What Meta publishes about the Conversions API, and nothing else.
+
+Source of every fact here, unless a line says otherwise: the Conversions API reference, "Parameters",
+"Customer Information Parameters", "Custom Data Parameters" and "fbp and fbc Parameters".
+"""
+
+import re
+
+API_VERSION = "v26.0"
+
+#: Events that one request may carry; a single invalid one refuses the whole request.
+EVENTS_PER_REQUEST = 1000
+
+#: Seconds: an older event_time refuses the whole request with 2804003.
+OLDEST_EVENT = 7 * 86400
+
+#: Seconds in which Meta discards a repeat of (pixel, event_name, event_id).
+DEDUPLICATION = 48 * 3600
+
+#: Seconds after which an fbc is no longer attributed, and is better left out.
+OLDEST_FBC = 90 * 86400
+
+EVENT_NAME_LENGTH = 50
+
+STANDARD_EVENTS = frozenset(
+    "AddPaymentInfo AddToCart AddToWishlist CompleteRegistration Contact CustomizeProduct Donate FindLocation "
+    "InitiateCheckout Lead PageView Purchase Schedule Search StartTrial SubmitApplication Subscribe "
+    "ViewContent".split()
+)
+
+#: user_data keys that carry a list of SHA-256 hex strings.
+HASHED_KEYS = ("em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country", "external_id")
+
+#: user_data keys that are sent as they are.
+PLAIN_KEYS = (
+    "client_ip_address", "client_user_agent", "fbc", "fbp",
+    "lead_id", "fb_login_id", "subscription_id", "madid", "anon_id",
+)  # fmt: skip
+
+#: user_data that consists of a subset of one of these is refused with 2804050.
+TOO_LITTLE_USER_DATA = (
+    frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),
+    frozenset({"db", "client_user_agent"}),
+    frozenset({"fn", "ge"}),
+    frozenset({"ln", "ge"}),
+)
+
+#: A value that is a hash already; the suffix is the one of Meta's parameter builder.
+HASH = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8})?")
+
+
+def identifies(user_data_keys: frozenset[str]) -> bool:
+    """Whether an event with these user_data keys is accepted."""
+    return not any(user_data_keys <= subset for subset in TOO_LITTLE_USER_DATA)
