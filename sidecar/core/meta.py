@@ -23,9 +23,26 @@ OLDEST_FBC = 90 * 86400
 EVENT_NAME_LENGTH = 50
 
 STANDARD_EVENTS = frozenset(
-    "AddPaymentInfo AddToCart AddToWishlist CompleteRegistration Contact CustomizeProduct Donate FindLocation "
-    "InitiateCheckout Lead PageView Purchase Schedule Search StartTrial SubmitApplication Subscribe "
-    "ViewContent".split()
+    [
+        "AddPaymentInfo",
+        "AddToCart",
+        "AddToWishlist",
+        "CompleteRegistration",
+        "Contact",
+        "CustomizeProduct",
+        "Donate",
+        "FindLocation",
+        "InitiateCheckout",
+        "Lead",
+        "PageView",
+        "Purchase",
+        "Schedule",
+        "Search",
+        "StartTrial",
+        "SubmitApplication",
+        "Subscribe",
+        "ViewContent",
+    ]
 )
 
 #: user_data keys that carry a list of SHA-256 hex strings.
