@@ -65,6 +65,21 @@ TOO_LITTLE_USER_DATA = (
 #: A value that is a hash already; the suffix is the one of Meta's parameter builder.
 HASH = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8})?")
 
+# What an error's numbers mean. Texts are localised and the HTTP status is unreliable, so only numbers decide.
+# Source: Meta, "Handling Errors" and "Conversions API: Troubleshooting"; recorded live calls.
+
+TRANSIENT_CODES = frozenset({1, 2, 341, 5000, 21009})
+THROTTLE_CODES = frozenset({4, 17, 32, 613, *range(80000, 80015)})
+TOKEN_CODES = frozenset({102, 104, 190})
+PERMISSION_CODES = frozenset({3, 10, 294, 803, *range(200, 300)})
+POLICY_CODES = frozenset({368, 1404078, 2859015})
+
+#: The code of a request that cannot be taken; its subcode says why.
+INVALID_PARAMETER = 100
+
+#: The subcode of 100 for an object that does not exist or that the token may not see.
+INVISIBLE_OBJECT = 33
+
 
 def identifies(user_data_keys: frozenset[str]) -> bool:
     """Whether an event with these user_data keys is accepted."""

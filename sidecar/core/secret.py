@@ -25,3 +25,6 @@ class Secret:
 
     def __bool__(self) -> bool:
         return bool(self._value)
+
+
+NO_SECRET = Secret("")

@@ -1,0 +1,138 @@
+"""What an answer of the Graph API means for the sender: by its numbers, never by its words."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from sidecar.core import meta
+
+#: Seconds for which a pixel is held when a throttle does not say how long.
+THROTTLE = 60.0
+
+#: Seconds for which a pixel is held after a policy block.
+POLICY_HOLD = 3600.0
+
+_EVENT_PATH = re.compile(r"\$\['data'\]\[(\d+)\]")
+_WORDS_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer: status, headers by lower-case name, and the JSON object of its body (None: it has none)."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """No answer came: `whose` is `meta` or `proxy`, `words` say what to look at."""
+
+    whose: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do with the request's events, and whose fault it is.
+
+    `kind` is one of `accepted`, `mismatch` (send again in halves), `transient` (try later), `throttled` and `blocked`
+    (hold the pixel for `seconds`), `token`, `permission` and `proxy` (park), `refused` (split until the bad event
+    stands alone, then dead), `unknown` (a few tries, then put aside). `bad_event` is the index that Meta named.
+    """
+
+    kind: str
+    whose: str
+    words: str = ""
+    seconds: float = 0.0
+    bad_event: int | None = None
+    http_status: int | None = None
+    code: int | None = None
+    subcode: int | None = None
+    fbtrace_id: str = ""
+
+
+def judge(answer: Answer | Fault, sent: int, now: float) -> Verdict:
+    """The verdict on a request of `sent` events. Source: Meta, "Handling Errors"; see `meta` for the codes."""
+    if isinstance(answer, Fault):
+        return Verdict("proxy" if answer.whose == "proxy" else "transient", answer.whose, answer.words)
+    if answer.status == 407:
+        return Verdict("proxy", "proxy", "proxy login: user or password is wrong", http_status=407)
+    error = answer.body.get("error") if answer.body is not None else None
+    if isinstance(error, Mapping):
+        return _judge_error(answer, error, now)
+    if answer.status == 429:
+        return Verdict("throttled", "meta", "HTTP 429", _regain(answer, now), http_status=429)
+    if answer.body is None or not 200 <= answer.status < 300:
+        return Verdict("transient", "meta", f"HTTP {answer.status} without Meta's JSON", http_status=answer.status)
+    received = answer.body.get("events_received")
+    trace = str(answer.body.get("fbtrace_id", ""))[:64]
+    if received == sent and not isinstance(received, bool):
+        return Verdict("accepted", "", http_status=answer.status, fbtrace_id=trace)
+    words = f"events_received is {str(received)[:20]}, sent were {sent}"
+    return Verdict("mismatch", "meta", words, http_status=answer.status, fbtrace_id=trace)
+
+
+def _judge_error(answer: Answer, error: Mapping[str, Any], now: float) -> Verdict:
+    code, subcode = _number(error.get("code")), _number(error.get("error_subcode"))
+    kind, whose = _kind(answer.status, code, subcode, error.get("is_transient") is True)
+    seconds = {"throttled": _regain(answer, now), "blocked": max(POLICY_HOLD, _regain(answer, now))}.get(kind, 0.0)
+    told = [str(error[name]) for name in ("message", "error_user_title", "error_user_msg") if error.get(name)]
+    path = _EVENT_PATH.search(" ".join(told))
+    return Verdict(
+        kind,
+        whose,
+        " / ".join(dict.fromkeys(told))[:_WORDS_SHOWN],
+        seconds,
+        int(path[1]) if path and kind == "refused" else None,
+        answer.status,
+        code,
+        subcode,
+        str(error.get("fbtrace_id", ""))[:64],
+    )
+
+
+def _kind(status: int, code: int | None, subcode: int | None, is_transient: bool) -> tuple[str, str]:
+    """The rows of Meta's table from the most to the least particular."""
+    if code in meta.POLICY_CODES or subcode in meta.POLICY_CODES:
+        return "blocked", "meta"
+    if code in meta.THROTTLE_CODES or status == 429:
+        return "throttled", "meta"
+    if code in meta.TOKEN_CODES:
+        return "token", "token"
+    if code in meta.PERMISSION_CODES or (code, subcode) == (meta.INVALID_PARAMETER, meta.INVISIBLE_OBJECT):
+        return "permission", "permission"
+    if is_transient or code in meta.TRANSIENT_CODES or (code is not None and code < 0):
+        return "transient", "meta"
+    if code == meta.INVALID_PARAMETER:
+        return "refused", "event"
+    return ("transient", "meta") if status >= 500 else ("unknown", "meta")
+
+
+def _regain(answer: Answer, now: float) -> float:
+    """Seconds until Meta takes requests again: Retry-After, else the business usage header, else a minute."""
+    if after := answer.headers.get("retry-after", "").strip():
+        if after.isdecimal():
+            return min(float(after), meta.OLDEST_EVENT)
+        try:
+            return max(parsedate_to_datetime(after).timestamp() - now, 0.0)
+        except ValueError:
+            pass
+    return _estimated(answer.headers.get("x-business-use-case-usage", "")) or THROTTLE
+
+
+def _estimated(usage: str) -> float:
+    """Seconds of the largest `estimated_time_to_regain_access`, which is in minutes."""
+    try:
+        entries = [entry for listed in json.loads(usage).values() for entry in listed]
+        return 60.0 * max(float(entry.get("estimated_time_to_regain_access", 0)) for entry in entries)
+    except (ValueError, AttributeError, TypeError):
+        return 0.0
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

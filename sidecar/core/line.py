@@ -1,0 +1,159 @@
+"""A line of the journal: what Nginx's access log says of a click or a postback."""
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from sidecar.core.click import Click, is_subid
+from sidecar.core.configuration import Network, Tracker
+from sidecar.core.parameters import first_real, parse_query
+from sidecar.core.postback import Postback
+
+VERSION = "1"
+_START = b'{"v":"' + VERSION.encode() + b'"'
+_REQUIRED = ("v", "event", "id", "time", "uri")
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+#: What a landing page sends to add parameters to its click (field use; Keitaro documents the parameter).
+_UPDATE = "_update_tokens"
+
+Line = Mapping[str, str]
+
+
+class BadLine(ValueError):
+    """A line that is set aside; the text says why, and never what stood in it."""
+
+
+def parse_line(raw: bytes) -> Line:
+    """The fields of a line, absent ones left out.
+
+    A cut line to which the next one was glued (after a full disk) is read from its last beginning.
+    """
+    try:
+        value = _loads(raw)
+    except ValueError:
+        start = raw.rfind(_START, 1)
+        if start < 0:
+            raise BadLine("no JSON object") from None
+        try:
+            value = _loads(raw[start:])
+        except ValueError:
+            raise BadLine("no JSON object") from None
+    if not isinstance(value, dict):
+        raise BadLine("no JSON object")
+    if value.get("v") != VERSION:
+        raise BadLine("another version of the format than 1")
+    line = {name: text for name, text in value.items() if isinstance(text, str) and text not in ("", "-")}
+    if missing := [name for name in _REQUIRED if name not in line]:
+        raise BadLine(f"without {missing[0]}")
+    if not _ID.fullmatch(line["id"]) or _seconds(line, "time") is None:
+        raise BadLine("with an id or time that is none")
+    return line
+
+
+def read_postback(line: Line) -> Postback:
+    """Only id, time, method, uri, type and body: address and agent are those of the affiliate network's server."""
+    return Postback(
+        id=line["id"],
+        received_at=_arrival(line),
+        method=line.get("method", "GET"),
+        uri=line["uri"],
+        type=line.get("type", ""),
+        body=line.get("body", "").encode("utf-8", "surrogateescape"),
+    )
+
+
+def read_click(line: Line, tracker: Tracker) -> Click | None:
+    """The click of a line; None when no subid stands where `subid_from` looks for it."""
+    query = parse_query(line["uri"].partition("?")[2])
+    if _UPDATE in query:
+        subid = first_real(query, ("sub_id", "subid"))
+        parameters = {name: query[name] for name in query if name not in (_UPDATE, "sub_id", "subid")}
+        address, country = _visitor(line, tracker)
+        known = {"fbp": _text(line, "fbp"), "fbc": _text(line, "fbc"), "ip": address, "country": country}
+        if not is_subid(subid):
+            return None
+        return Click(subid, user_agent=_text(line, "ua"), parameters=parameters, source="journal", **known)
+    subid = _subid(line, tracker)
+    if not subid:
+        return None
+    path = line["uri"].partition("?")[0]
+    host = _text(line, "host")
+    address, country = _visitor(line, tracker)
+    return Click(
+        subid=subid,
+        campaign=_campaign(path, host),
+        clicked_at=round(_arrival(line), 3),
+        fbp=_text(line, "fbp"),
+        fbc=_text(line, "fbc"),
+        ip=address,
+        user_agent=_text(line, "ua"),
+        referrer=_text(line, "referer"),
+        country=country,
+        url=f"{line.get('scheme', 'https')}://{host}{_clean(path)}" if host else "",
+        parameters=query,
+        source="journal",
+    )
+
+
+def _loads(raw: bytes) -> object:
+    return json.loads(raw.decode("utf-8", "surrogateescape"), strict=False)
+
+
+def _arrival(line: Line) -> float:
+    return (_seconds(line, "time") or 0.0) - (_seconds(line, "took") or 0.0)
+
+
+def _seconds(line: Line, name: str) -> float | None:
+    try:
+        value = float(line[name])
+    except (KeyError, ValueError):
+        return None
+    return value if 0 <= value < 1e11 else None
+
+
+def _subid(line: Line, tracker: Tracker) -> str:
+    for source in tracker.subid_from:
+        kind, _, name = source.partition(":")
+        if kind == "cookie":
+            subid = line.get("subid", "")
+        else:
+            subid = first_real(parse_query(urlsplit(line.get("location", "")).query), (name,))
+        if is_subid(subid):
+            return subid
+    return ""
+
+
+def _campaign(path: str, host: str) -> tuple[str, ...]:
+    """The campaign's alias, or the domain that is bound to a campaign."""
+    first = path.strip("/").partition("/")[0]
+    name = host if path.rstrip("/") in ("", "/index.php") else _clean(first)
+    return (name,) if name else ()
+
+
+def _visitor(line: Line, tracker: Tracker) -> tuple[str, str]:
+    """Address and country; a CDN's headers count only when the peer is that CDN."""
+    if tracker.cdn and _within(line.get("peer", ""), tracker.cdn):
+        return line.get("cf_ip", line.get("ip", "")), line.get("country", "")
+    return line.get("ip", ""), ""
+
+
+@lru_cache(maxsize=4096)
+def _within(address: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def _text(line: Line, name: str) -> str:
+    return _clean(line.get(name, ""))
+
+
+def _clean(text: str) -> str:
+    """Bytes that are no UTF-8 as replacement characters."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,50 @@
+"""Moments and durations as people and trackers write them."""
+
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+#: A number above this is milliseconds.
+_MILLISECONDS = 1e11
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of `90s 15m 2h 1d`; None when it is none of these."""
+    match = _DURATION.fullmatch(text.strip())
+    return float(match[1]) * _UNITS[match[2]] if match else None
+
+
+def parse_time(value: Any) -> float | None:
+    """Unix seconds of a number (above 10^11 milliseconds), digits, or ISO 8601 (UTC without a zone); else None."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text):
+            return _parse_iso(text)
+        value = text
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not math.isfinite(number) or number < 0:
+        return None
+    return number / 1000 if number > _MILLISECONDS else number
+
+
+def iso(moment: float) -> str:
+    """A moment for people, UTC to the second."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parse_iso(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
