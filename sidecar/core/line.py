@@ -4,6 +4,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 #: What a landing page sends to add parameters to its click (field use; Keitaro documents the parameter).
 _UPDATE = "_update_tokens"
+_UPDATE_SUBID = ("sub_id", "subid")
 
 Line = Mapping[str, str]
 
@@ -68,34 +70,33 @@ def read_postback(line: Line) -> Postback:
 
 def read_click(line: Line, tracker: Tracker) -> Click | None:
     """The click of a line; None when no subid stands where `subid_from` looks for it."""
-    query = parse_query(line["uri"].partition("?")[2])
-    if _UPDATE in query:
-        subid = first_real(query, ("sub_id", "subid"))
-        parameters = {name: query[name] for name in query if name not in (_UPDATE, "sub_id", "subid")}
-        address, country = _visitor(line, tracker)
-        known = {"fbp": _text(line, "fbp"), "fbc": _text(line, "fbc"), "ip": address, "country": country}
-        if not is_subid(subid):
-            return None
-        return Click(subid, user_agent=_text(line, "ua"), parameters=parameters, source="journal", **known)
-    subid = _subid(line, tracker)
-    if not subid:
+    path, _, query = line["uri"].partition("?")
+    parameters = parse_query(query)
+    update = _UPDATE in parameters
+    subid = first_real(parameters, _UPDATE_SUBID) if update else _subid(line, tracker)
+    if not is_subid(subid):
         return None
-    path = line["uri"].partition("?")[0]
-    host = _text(line, "host")
     address, country = _visitor(line, tracker)
-    return Click(
+    visitor = Click(
         subid=subid,
-        campaign=_campaign(path, host),
-        clicked_at=round(_arrival(line), 3),
         fbp=_text(line, "fbp"),
         fbc=_text(line, "fbc"),
         ip=address,
         user_agent=_text(line, "ua"),
-        referrer=_text(line, "referer"),
         country=country,
-        url=f"{line.get('scheme', 'https')}://{host}{_clean(path)}" if host else "",
-        parameters=query,
+        parameters=parameters,
         source="journal",
+    )
+    if update:
+        added = {name: values for name, values in parameters.items() if name not in (_UPDATE, *_UPDATE_SUBID)}
+        return replace(visitor, parameters=added)
+    host = _text(line, "host")
+    return replace(
+        visitor,
+        campaign=_campaign(path, host),
+        clicked_at=round(_arrival(line), 3),
+        referrer=_text(line, "referer"),
+        url=f"{line.get('scheme', 'https')}://{host}{_clean(path)}" if host else "",
     )
 
 

@@ -1,0 +1,1 @@
+"""YAML with places, secrets, and the value that comes of them."""

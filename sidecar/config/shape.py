@@ -1,0 +1,278 @@
+"""Shapes of YAML: each reads a node into a value, or notes every mistake at its place.
+
+Scalars are read as they are written, never as YAML would resolve them: `0123456`, `NO` and `12:34:56` stay texts.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import yaml
+
+from sidecar.core.times import parse_duration
+
+MISSING: Any = object()
+
+_NULL = "tag:yaml.org,2002:null"
+_BOOL = "tag:yaml.org,2002:bool"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclass(frozen=True, order=True)
+class Note:
+    """Something to say about a place: FILE:LINE:COLUMN: path: message."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return ": ".join(part for part in (where, self.path, self.message) if part)
+
+
+@dataclass
+class Notes:
+    """Mistakes refuse the whole; findings concern one integration; remarks are advice."""
+
+    mistakes: list[Note] = field(default_factory=list)
+    findings: list[Note] = field(default_factory=list)
+    remarks: list[Note] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class At:
+    """A node with its file and path."""
+
+    file: str
+    node: yaml.Node
+    path: str
+    notes: Notes
+
+    def fail(self, message: str) -> Any:
+        """Notes a mistake here, and is the value of what could not be read."""
+        self.notes.mistakes.append(self.note(message))
+        return MISSING
+
+    def note(self, message: str) -> Note:
+        mark = self.node.start_mark
+        return Note(self.file, mark.line + 1, mark.column + 1, self.path, message)
+
+    def child(self, node: yaml.Node, path: str) -> "At":
+        return At(self.file, node, path, self.notes)
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.node.start_mark.line + 1}"
+
+
+Shape = Callable[[At], Any]
+
+
+def text(pattern: str = r"(?s).+", what: str = "a text") -> Shape:
+    """A scalar as it is written, of this pattern."""
+    compiled = re.compile(pattern)
+
+    def read(at: At) -> Any:
+        if not isinstance(at.node, yaml.ScalarNode) or _is_null(at.node):
+            return at.fail(f"{_kind(at.node)} where {what} is needed")
+        value = str(at.node.value)
+        return value if compiled.fullmatch(value) else at.fail(f"{_shown(value)} is not {what}")
+
+    return read
+
+
+def flag(at: At) -> Any:
+    """true or false."""
+    if isinstance(at.node, yaml.ScalarNode) and at.node.tag == _BOOL:
+        return str(at.node.value).lower() in ("true", "yes", "on", "y")
+    return at.fail("true or false is needed")
+
+
+def whole(least: int = 0, most: int = 10**9) -> Shape:
+    """A whole number between two bounds."""
+
+    def read(at: At) -> Any:
+        value = at.node.value if isinstance(at.node, yaml.ScalarNode) else ""
+        if re.fullmatch(r"\d{1,10}", value) and least <= int(value) <= most:
+            return int(value)
+        return at.fail(f"a whole number from {least} to {most} is needed")
+
+    return read
+
+
+def duration(most: float = 3650 * 86400.0) -> Shape:
+    """Seconds of `90s 15m 2h 1d`."""
+
+    def read(at: At) -> Any:
+        value = parse_duration(at.node.value) if isinstance(at.node, yaml.ScalarNode) else None
+        if value is None:
+            return at.fail("a duration such as 90s, 15m, 2h or 1d is needed")
+        return value if value <= most else at.fail(f"a duration of at most {most / 3600:g}h is allowed")
+
+    return read
+
+
+def percentage(at: At) -> Any:
+    """A share as a Decimal: 50% is 0.5."""
+    value = at.node.value if isinstance(at.node, yaml.ScalarNode) else ""
+    match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,4})?)\s?%", value)
+    return Decimal(match[1]) / 100 if match else at.fail("a percentage such as 50% is needed")
+
+
+def choice(*allowed: str) -> Shape:
+    """One of these words."""
+
+    def read(at: At) -> Any:
+        value = at.node.value if isinstance(at.node, yaml.ScalarNode) else ""
+        return value if value in allowed else at.fail(f"{_shown(value)}; allowed are {', '.join(allowed)}")
+
+    return read
+
+
+def or_null(shape: Shape) -> Shape:
+    """null, or the shape."""
+    return lambda at: None if _is_null(at.node) else shape(at)
+
+
+def listed(shape: Shape) -> Shape:
+    """A tuple; a lone value stands for a list of one."""
+
+    def read(at: At) -> Any:
+        if not isinstance(at.node, yaml.SequenceNode):
+            value = shape(at)
+            return MISSING if value is MISSING else (value,)
+        values = [shape(at.child(node, f"{at.path}[{index}]")) for index, node in enumerate(at.node.value)]
+        return tuple(value for value in values if value is not MISSING)
+
+    return read
+
+
+def mapped(key: Shape, value: Shape) -> Shape:
+    """A dict of any keys of one shape."""
+
+    def read(at: At) -> Any:
+        found: dict[str, Any] = {}
+        for name_node, node in _pairs(at):
+            name = key(at.child(name_node, at.path))
+            item = value(at.child(node, f"{at.path}.{name_node.value}"))
+            if name is not MISSING and item is not MISSING:
+                found[name] = item
+        return found
+
+    return read
+
+
+def free(at: At) -> Any:
+    """Whatever JSON can say; texts that YAML would turn into a date or a number in another base stay texts."""
+    node = at.node
+    if isinstance(node, yaml.SequenceNode):
+        return [free(at.child(item, f"{at.path}[{index}]")) for index, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return {str(name.value): free(at.child(item, f"{at.path}.{name.value}")) for name, item in _pairs(at)}
+    value = str(node.value)
+    if _is_null(node):
+        return None
+    if node.style is None and value in ("true", "false"):
+        return value == "true"
+    if node.style is None and re.fullmatch(r"-?(0|[1-9]\d{0,14})", value):
+        return int(value)
+    if node.style is None and re.fullmatch(r"-?(0|[1-9]\d{0,14})\.\d{1,15}", value):
+        return float(value)
+    return value
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a record: its shape, and whether it must be there."""
+
+    shape: Shape
+    required: bool = False
+
+
+class Given(dict[str, Any]):
+    """The keys of a record that were given and could be read, with the place of each."""
+
+    def __init__(self, at: At) -> None:
+        super().__init__()
+        self.at = at
+        self.places: dict[str, At] = {}
+
+    def where(self, name: str) -> At:
+        return self.places.get(name, self.at)
+
+
+def record(keys: Mapping[str, Key | Shape]) -> Callable[[At], Any]:
+    """A mapping of known keys; the others are mistakes."""
+    known = {name: key if isinstance(key, Key) else Key(key) for name, key in keys.items()}
+
+    def read(at: At) -> Any:
+        given = Given(at)
+        names = set()
+        for name_node, node in _pairs(at):
+            name = str(name_node.value)
+            names.add(name)
+            place = at.child(node, f"{at.path}.{name}" if at.path else name)
+            if name not in known:
+                at.child(name_node, place.path).fail(f"unknown key; {suggestion(name, known)}")
+                continue
+            given.places[name] = place
+            value = known[name].shape(place)
+            if value is not MISSING:
+                given[name] = value
+        for name, key in known.items():
+            if key.required and name not in names:
+                at.fail(f"{name} is missing")
+        return given if isinstance(at.node, yaml.MappingNode) else MISSING
+
+    return read
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What was probably meant, else what is allowed."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"allowed are {', '.join(known[:30])}" if known else "there are none"
+
+
+def _pairs(at: At) -> Sequence[tuple[yaml.Node, yaml.Node]]:
+    """The pairs of a mapping, merge keys expanded; a key that stands twice is a mistake."""
+    if not isinstance(at.node, yaml.MappingNode):
+        at.fail(f"{_kind(at.node)} where a mapping (key: value) is needed")
+        return ()
+    pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    for name_node, node in at.node.value:
+        if name_node.tag == _MERGE:
+            for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+                for pair in _pairs(at.child(source, at.path)):
+                    merged.setdefault(str(pair[0].value), pair)
+        elif not isinstance(name_node, yaml.ScalarNode):
+            at.child(name_node, at.path).fail("a key must be a plain text")
+        elif name_node.value in pairs:
+            first = pairs[name_node.value][0].start_mark.line + 1
+            at.child(name_node, at.path).fail(f'key "{name_node.value}" stands here twice; first in line {first}')
+        else:
+            pairs[name_node.value] = (name_node, node)
+    return list({**merged, **pairs}.values())
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == _NULL
+
+
+def _kind(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "nothing" if _is_null(node) else "a lone value"
+
+
+def _shown(value: str) -> str:
+    return f'"{value[:40]}"'
