@@ -176,13 +176,14 @@ def free(at: At) -> Any:
     if isinstance(node, yaml.MappingNode):
         return {str(name.value): free(at.child(item, f"{at.path}.{name.value}")) for name, item in _pairs(at)}
     value = str(node.value)
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
     if _is_null(node):
         return None
-    if node.style is None and value in ("true", "false"):
+    if plain and value in ("true", "false"):
         return value == "true"
-    if node.style is None and re.fullmatch(r"-?(0|[1-9]\d{0,14})", value):
+    if plain and re.fullmatch(r"-?(0|[1-9]\d{0,14})", value):
         return int(value)
-    if node.style is None and re.fullmatch(r"-?(0|[1-9]\d{0,14})\.\d{1,15}", value):
+    if plain and re.fullmatch(r"-?(0|[1-9]\d{0,14})\.\d{1,15}", value):
         return float(value)
     return value
 
