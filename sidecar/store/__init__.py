@@ -1,0 +1,1 @@
+"""The only memory: a contract, and SQLite that keeps it."""

@@ -1,0 +1,192 @@
+-- Every statement that the store runs. An UPDATE of a state names the state that it expects.
+
+-- name: add_postback
+-- A postback that is not there yet; due at once.
+INSERT INTO postback (id, received_at, stored_at, source, method, uri, type, body, fingerprint, state, due_at)
+VALUES (:id, :received_at, :stored_at, :source, :method, :uri, :type, :body, :fingerprint, 'undecided', 0)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: add_refused_postback
+-- A postback that was journalled before the first start: kept for replay, never decided by itself.
+INSERT INTO postback (id, received_at, stored_at, source, method, uri, type, body, fingerprint,
+                      state, due_at, subid, decided_at, decision, reason)
+VALUES (:id, :received_at, :stored_at, :source, :method, :uri, :type, :body, :fingerprint,
+        'decided', 0, :subid, :stored_at, 'rejected', 'before_first_start')
+ON CONFLICT (id) DO NOTHING;
+
+-- name: fingerprint
+-- What the first copy of an id looked like.
+SELECT fingerprint FROM postback WHERE id = :id;
+
+-- name: click
+-- A click as it is known so far, complete or not.
+SELECT clicked_at, body FROM click WHERE subid = :subid;
+
+-- name: put_click
+INSERT INTO click (subid, clicked_at, stored_at, has_fbclid, body)
+VALUES (:subid, :clicked_at, :stored_at, :has_fbclid, :body)
+ON CONFLICT (subid) DO UPDATE SET clicked_at = :clicked_at, has_fbclid = :has_fbclid, body = :body;
+
+-- name: wake_waiting
+-- The click that some postbacks wait for has come.
+UPDATE postback SET due_at = 0 WHERE subid = :subid AND subid <> '' AND state = 'waiting';
+
+-- name: journal
+SELECT first_read_at FROM journal WHERE path = :path;
+
+-- name: add_journal
+INSERT INTO journal (path, first_read_at) VALUES (:path, :first_read_at) ON CONFLICT (path) DO NOTHING;
+
+-- name: places
+SELECT device, inode, head, position FROM place WHERE journal = :journal;
+
+-- name: put_place
+INSERT INTO place (journal, device, inode, head, position) VALUES (:journal, :device, :inode, :head, :position)
+ON CONFLICT (journal, device, inode) DO UPDATE SET head = :head, position = :position;
+
+-- name: drop_place
+DELETE FROM place WHERE journal = :journal AND device = :device AND inode = :inode;
+
+-- name: pending
+-- Postbacks to look at now, oldest due first.
+SELECT id, received_at, stored_at, method, uri, type, body, state FROM postback
+WHERE state IN ('undecided', 'waiting') AND due_at <= :now ORDER BY due_at, seq LIMIT :most;
+
+-- name: next_look
+SELECT min(due_at) FROM postback WHERE state IN ('undecided', 'waiting');
+
+-- name: complete_click
+-- A click that can be decided upon.
+SELECT body FROM click WHERE subid = :subid AND clicked_at IS NOT NULL;
+
+-- name: wait
+-- No click yet; at once again when one came while this was being decided.
+UPDATE postback SET state = 'waiting', subid = :subid, decision = :decision, reason = :reason, trace = :trace,
+    configuration = :configuration,
+    due_at = CASE WHEN EXISTS (SELECT 1 FROM click WHERE subid = :subid AND clicked_at IS NOT NULL)
+                  THEN 0 ELSE :due_at END
+WHERE id = :id AND state IN ('undecided', 'waiting');
+
+-- name: decide
+UPDATE postback SET state = :state, subid = :subid, decided_at = :now, decision = :decision, reason = :reason,
+    trace = :trace, configuration = :configuration,
+    method = :method, uri = :uri, type = :type, body = :body, raw = :raw
+WHERE id = :id AND state = :expected;
+
+-- name: find_destination
+SELECT seq FROM destination WHERE integration = :integration AND pixel_id = :pixel_id AND route = :route;
+
+-- name: add_destination
+INSERT INTO destination (integration, pixel_id, route) VALUES (:integration, :pixel_id, :route);
+
+-- name: destinations
+SELECT seq, integration, pixel_id, route FROM destination;
+
+-- name: add_delivery
+-- Nothing is added where this event already stands for this pixel.
+INSERT INTO delivery (event_id, event_name, pixel_id, destination, postback, subid, tid, event_time, deadline,
+                      not_before, body, configuration, state, due_at, created_at)
+VALUES (:event_id, :event_name, :pixel_id, :destination, :postback, :subid, :tid, :event_time, :deadline,
+        :not_before, :body, :configuration, 'queued', :not_before, :now)
+ON CONFLICT (event_id, event_name, pixel_id) DO NOTHING;
+
+-- name: withdraw
+-- A rejected or trash conversion came before the delayed event of the same (subid, tid) was sent.
+UPDATE delivery SET state = 'dead', reason = 'rejected_meanwhile', ended_at = :now
+WHERE state = 'queued' AND subid = :subid AND tid = :tid AND not_before > :received_at;
+
+-- name: lease
+-- Due deliveries of one destination, oldest due first.
+UPDATE delivery SET state = 'leased'
+WHERE state = 'queued' AND seq IN (
+    SELECT seq FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination
+        AND due_at <= :now AND deadline > :now ORDER BY due_at, seq LIMIT :most)
+RETURNING seq, event_name, event_id, subid, body, deadline, failures;
+
+-- name: next_due
+SELECT min(due_at) FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination;
+
+-- name: settle
+UPDATE delivery SET state = :state, reason = :reason, due_at = :due_at, failures = :failures, held = :held,
+    ended_at = CASE WHEN :state = 'queued' THEN NULL ELSE :now END
+WHERE seq = :seq AND state = 'leased';
+
+-- name: add_attempt
+INSERT INTO attempt (delivery, at, took, proxy, verdict, whose, words, http_status, code, subcode, fbtrace_id)
+VALUES (:delivery, :at, :took, :proxy, :verdict, :whose, :words, :http_status, :code, :subcode, :fbtrace_id);
+
+-- name: hasten
+-- The lane is well again: what waited for its next try goes now.
+UPDATE delivery SET due_at = :now
+WHERE state = 'queued' AND held = '' AND destination = :destination AND failures > 0
+    AND due_at > :now AND not_before <= :now;
+
+-- name: pull_in
+-- After a step of the clock: nothing waits longer than its step of the schedule.
+UPDATE delivery SET due_at = :now + :step
+WHERE state = 'queued' AND failures = :failures AND due_at > :now + :step AND due_at > not_before;
+
+-- name: release_leases
+-- At start nobody holds a lease.
+UPDATE delivery SET state = 'queued' WHERE state = 'leased';
+
+-- name: bury
+-- Past Meta's limit nothing is sent.
+UPDATE delivery SET state = 'dead', reason = 'deadline', ended_at = :now
+WHERE state = 'queued' AND deadline <= :now;
+
+-- name: raw_postbacks
+-- Undelivered stories whose customers' data have been kept long enough.
+SELECT id, received_at, stored_at, method, uri, type, body, state FROM postback
+WHERE raw = 1 AND stored_at < :before AND state <> 'undecided' ORDER BY stored_at LIMIT :most;
+
+-- name: scrub
+UPDATE postback SET method = :method, uri = :uri, type = :type, body = :body, raw = 0 WHERE id = :id AND raw = 1;
+
+-- name: forget_bodies
+UPDATE delivery SET body = NULL WHERE seq IN (
+    SELECT seq FROM delivery WHERE ended_at < :before AND body IS NOT NULL LIMIT :most);
+
+-- name: forget_deliveries
+DELETE FROM delivery WHERE seq IN (
+    SELECT seq FROM delivery WHERE created_at < :before AND state IN ('delivered', 'dead') LIMIT :most);
+
+-- name: forget_attempts
+DELETE FROM attempt WHERE seq IN (SELECT seq FROM attempt WHERE at < :before LIMIT :most);
+
+-- name: forget_postbacks
+DELETE FROM postback WHERE seq IN (
+    SELECT seq FROM postback WHERE stored_at < :before AND state IN ('decided', 'expired') LIMIT :most);
+
+-- name: forget_clicks
+DELETE FROM click WHERE subid IN (
+    SELECT subid FROM click WHERE has_fbclid = :has_fbclid AND stored_at < :before LIMIT :most);
+
+-- name: count_postbacks
+SELECT state, decision, reason, count(*) FROM postback GROUP BY state, decision, reason;
+
+-- name: count_clicks
+SELECT count(*) FROM click;
+
+-- name: count_deliveries
+SELECT d.integration, d.pixel_id, d.route, v.state, v.reason, v.held, count(*), min(v.created_at)
+FROM delivery v JOIN destination d ON d.seq = v.destination
+GROUP BY v.destination, v.state, v.reason, v.held;
+
+-- name: postbacks_of
+-- The postbacks that an id means: a request id, a subid, or an event_id.
+SELECT id, received_at, stored_at, source, method, uri, type, body, state, subid, decided_at, decision, reason,
+    trace, configuration, raw
+FROM postback
+WHERE id = :id OR (subid = :id AND subid <> '') OR id IN (SELECT postback FROM delivery WHERE event_id = :id)
+ORDER BY seq LIMIT :most;
+
+-- name: deliveries_of
+SELECT v.seq, v.event_id, v.event_name, v.pixel_id, d.integration, d.route, v.state, v.reason, v.held, v.due_at,
+    v.not_before, v.deadline, v.failures, v.created_at, v.ended_at, v.configuration, v.body
+FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.postback = :postback ORDER BY v.seq;
+
+-- name: attempts_of
+SELECT at, took, proxy, verdict, whose, words, http_status, code, subcode, fbtrace_id
+FROM attempt WHERE delivery = :delivery ORDER BY seq LIMIT :most;
+

@@ -1,0 +1,334 @@
+"""The store in one SQLite file: WAL, an fsync for every commit, erased values overwritten."""
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sidecar.core.click import Click, filled
+from sidecar.core.delivery import Attempt, Delivery, Destination, Settlement
+from sidecar.core.postback import Postback
+from sidecar.core.schedule import DELAYS, JITTER
+from sidecar.core.status import WITHDRAWN
+from sidecar.store.contract import Pending, Place, Reading, Ruled, Ruling, Stored
+from sidecar.store.reading import read_counts, read_stories
+from sidecar.store.rows import (
+    click_body,
+    click_of,
+    conflicts,
+    content_columns,
+    postback_columns,
+    postback_of,
+)
+from sidecar.store.state import BUSY, FILE, connect, lock, prepare
+from sidecar.store.statements import statements
+from sidecar.store.writer import Writer
+
+_SQL = statements("queries.sql")
+
+_FORGETTABLE = ("bodies", "deliveries", "attempts", "postbacks", "clicks", "plain_clicks")
+
+Clock = Callable[[], float]
+
+
+class SqliteStore:
+    """The contract's calls; see `sidecar.store.contract.Store`. The clock is the wall's, in Unix seconds."""
+
+    def __init__(self, directory: Path, mode: str, clock: Clock) -> None:
+        """Opens or creates the store of a state directory. Raises StoreRefused."""
+        self._clock = clock
+        self._path = directory / FILE
+        self._lock = lock(directory)
+        try:
+            self.created_at = prepare(self._path, mode, clock())
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._writer = Writer(partial(connect, self._path), directory / "reserve")
+        self._reader = ThreadPoolExecutor(1, "store-reader")
+
+    @property
+    def failing(self) -> str:
+        """Why nothing can be added now; empty when all is well."""
+        return self._writer.failing
+
+    async def close(self) -> None:
+        await self._writer.close()
+        self._reader.shutdown()
+        os.close(self._lock)
+
+    # ---- intake and journal
+
+    async def add(self, postback: Postback) -> Stored:
+        row = {**postback_columns(postback), "stored_at": self._clock(), "source": "mirror"}
+        result: Stored = await self._writer.do(partial(_add_postbacks, "add_postback", [row]), adds=True)
+        return result
+
+    async def first_read_at(self, journal: str) -> float:
+        """When the journal was read for the first time: now, if it never was."""
+        row = {"path": journal, "first_read_at": self._clock()}
+
+        def step(connection: sqlite3.Connection) -> float:
+            connection.execute(_SQL["add_journal"], row)
+            return float(connection.execute(_SQL["journal"], {"path": journal}).fetchone()[0])
+
+        result: float = await self._writer.do(step)
+        return result
+
+    async def places(self, journal: str) -> list[Place]:
+        rows = await self._writer.do(partial(_all, "places", {"journal": journal}))
+        return [Place(*row) for row in rows]
+
+    async def add_reading(self, reading: Reading) -> Stored:
+        now = self._clock()
+        common = {"stored_at": now, "source": "journal"}
+        rows = [postback_columns(postback) | common for postback in reading.postbacks]
+        refused = [postback_columns(postback) | common | {"subid": subid} for postback, subid in reading.refused]
+
+        def step(connection: sqlite3.Connection) -> Stored:
+            _merge_clicks(connection, reading.clicks, now)
+            stored = _add_postbacks("add_postback", rows, connection)
+            early = _add_postbacks("add_refused_postback", refused, connection)
+            connection.execute(_SQL["put_place"], {"journal": reading.journal, **asdict(reading.place)})
+            return Stored(stored.new + early.new, stored.conflicting + early.conflicting)
+
+        result: Stored = await self._writer.do(step, adds=True)
+        return result
+
+    async def drop_place(self, journal: str, place: Place) -> None:
+        key = {"journal": journal, "device": place.device, "inode": place.inode}
+        await self._writer.do(lambda connection: connection.execute(_SQL["drop_place"], key).rowcount)
+
+    # ---- resolver
+
+    async def pending(self, now: float, most: int) -> list[Pending]:
+        rows = await self._writer.do(partial(_all, "pending", {"now": now, "most": most}))
+        return [_pending(row) for row in rows]
+
+    async def next_look(self) -> float | None:
+        result: float | None = (await self._writer.do(partial(_all, "next_look", {})))[0][0]
+        return result
+
+    async def clicks(self, subids: Sequence[str]) -> dict[str, Click]:
+        def step(connection: sqlite3.Connection) -> dict[str, str]:
+            rows = {subid: _all("complete_click", {"subid": subid}, connection) for subid in subids}
+            return {subid: found[0][0] for subid, found in rows.items() if found}
+
+        return {subid: click_of(subid, body) for subid, body in (await self._writer.do(step)).items()}
+
+    async def rule(self, rulings: Sequence[Ruling], configuration: str) -> Ruled:
+        step = partial(_rule, rulings, configuration, self._clock())
+        result: Ruled = await self._writer.do(step, adds=True)
+        return result
+
+    # ---- courier
+
+    async def destinations(self) -> list[Destination]:
+        return [Destination(*row[1:]) for row in await self._writer.do(partial(_all, "destinations", {}))]
+
+    async def lease(self, destinations: Sequence[Destination], most: int) -> list[Delivery]:
+        now = self._clock()
+
+        def step(connection: sqlite3.Connection) -> list[Delivery]:
+            leased: list[Delivery] = []
+            for destination, seq in _known(connection, destinations):
+                values = {"destination": seq, "now": now, "most": most - len(leased)}
+                rows = connection.execute(_SQL["lease"], values).fetchall() if len(leased) < most else ()
+                leased += [Delivery(row[0], destination, *row[1:]) for row in sorted(rows)]
+            return leased
+
+        result: list[Delivery] = await self._writer.do(step)
+        return result
+
+    async def next_due(self, destinations: Sequence[Destination]) -> float | None:
+        def step(connection: sqlite3.Connection) -> float | None:
+            due = [
+                connection.execute(_SQL["next_due"], {"destination": seq}).fetchone()[0]
+                for _, seq in _known(connection, destinations)
+            ]
+            return min((moment for moment in due if moment is not None), default=None)
+
+        result: float | None = await self._writer.do(step)
+        return result
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        now = self._clock()
+        rows = [
+            {"seq": each.seq, "state": each.state, "reason": each.reason, "due_at": each.due_at,
+             "failures": each.failures, "held": each.held, "now": now}
+            for each in settlements
+        ]  # fmt: skip
+        attempts = [_attempt_row(each.seq, attempt) for each in settlements for attempt in each.attempts]
+
+        def step(connection: sqlite3.Connection) -> None:
+            connection.executemany(_SQL["settle"], rows)
+            connection.executemany(_SQL["add_attempt"], attempts)
+
+        await self._writer.do(step)
+
+    async def hasten(self, destinations: Sequence[Destination]) -> None:
+        now = self._clock()
+
+        def step(connection: sqlite3.Connection) -> None:
+            for _, seq in _known(connection, destinations):
+                connection.execute(_SQL["hasten"], {"destination": seq, "now": now})
+
+        await self._writer.do(step)
+
+    async def bury(self) -> int:
+        result: int = await self._writer.do(partial(_count, "bury", {"now": self._clock()}))
+        return result
+
+    async def pull_in(self) -> int:
+        now = self._clock()
+        rows = [{"now": now, "failures": n, "step": delay * (1 + JITTER)} for n, delay in enumerate(DELAYS, 1)]
+        result: int = await self._writer.do(lambda connection: sum(_count("pull_in", row, connection) for row in rows))
+        return result
+
+    # ---- retention
+
+    async def raw(self, before: float, most: int) -> list[Pending]:
+        rows = await self._writer.do(partial(_all, "raw_postbacks", {"before": before, "most": most}))
+        return [_pending(row) for row in rows]
+
+    async def scrub(self, postbacks: Sequence[Postback]) -> None:
+        rows = [{"id": postback.id, **content_columns(postback)} for postback in postbacks]
+        await self._writer.do(lambda connection: connection.executemany(_SQL["scrub"], rows).rowcount)
+
+    async def forget(self, what: str, before: float, most: int) -> int:
+        """Removes what is older than `before`: bodies, deliveries, attempts, postbacks, clicks or plain_clicks."""
+        assert what in _FORGETTABLE
+        values: dict[str, Any] = {"before": before, "most": most}
+        if what.endswith("clicks"):
+            values["has_fbclid"] = int(what == "clicks")
+        result: int = await self._writer.do(partial(_count, f"forget_{what.removeprefix('plain_')}", values))
+        return result
+
+    async def tidy(self) -> None:
+        """Gives freed pages back and empties the log, in which erased values would stay."""
+        await self._writer.do(lambda connection: connection.execute("PRAGMA incremental_vacuum(2000)").fetchall())
+        await asyncio.get_running_loop().run_in_executor(self._reader, _checkpoint, self._path)
+
+    # ---- people
+
+    async def counts(self) -> dict[str, Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read_counts, self._path)
+
+    async def stories(self, name: str, most: int) -> list[dict[str, Any]]:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read_stories, self._path, name, most)
+
+
+def _checkpoint(path: Path) -> None:
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+
+
+def _all(name: str, values: dict[str, Any], connection: sqlite3.Connection) -> list[Any]:
+    return connection.execute(_SQL[name], values).fetchall()
+
+
+def _count(name: str, values: dict[str, Any], connection: sqlite3.Connection) -> int:
+    return connection.execute(_SQL[name], values).rowcount
+
+
+def _pending(row: tuple[Any, ...]) -> Pending:
+    return Pending(postback_of((row[0], row[1], *row[3:7])), row[2], row[7])
+
+
+def _add_postbacks(name: str, rows: Iterable[dict[str, Any]], connection: sqlite3.Connection) -> Stored:
+    new = conflicting = 0
+    for row in rows:
+        if connection.execute(_SQL[name], row).rowcount:
+            new += 1
+        else:
+            first = connection.execute(_SQL["fingerprint"], {"id": row["id"]}).fetchone()[0]
+            conflicting += conflicts(first, row["fingerprint"])
+    return Stored(new, conflicting)
+
+
+def _merge_clicks(connection: sqlite3.Connection, clicks: Iterable[tuple[Click, bool]], now: float) -> None:
+    """The first line of a click stays; later ones and additions fill its gaps."""
+    for click, has_fbclid in clicks:
+        row = connection.execute(_SQL["click"], {"subid": click.subid}).fetchone()
+        if row:
+            known = click_of(click.subid, row[1])
+            late = known.clicked_at is None and click.clicked_at is not None
+            click = filled(click, known) if late else filled(known, click)
+            if click == known:
+                continue
+        values = {"subid": click.subid, "clicked_at": click.clicked_at, "stored_at": now,
+                  "has_fbclid": int(has_fbclid), "body": click_body(click)}  # fmt: skip
+        connection.execute(_SQL["put_click"], values)
+        if click.clicked_at is not None:
+            connection.execute(_SQL["wake_waiting"], {"subid": click.subid})
+
+
+def _rule(rulings: Sequence[Ruling], configuration: str, now: float, connection: sqlite3.Connection) -> Ruled:
+    reasons: list[tuple[str, str]] = []
+    woken: set[Destination] = set()
+    for ruling in rulings:
+        decision, reason, trace = ruling.decision.decision, ruling.decision.reason, ruling.decision.trace
+        if reason == "sent":
+            added = _add_deliveries(connection, ruling, configuration, now)
+            woken |= added
+            if not added:
+                decision, reason = "ignored", "duplicate"
+                trace = (*trace, "duplicate: this event already stands for this pixel")
+        conversion = ruling.decision.conversion
+        if conversion and conversion.status in WITHDRAWN:
+            key = {"subid": conversion.subid, "tid": conversion.tid}
+            connection.execute(_SQL["withdraw"], {**key, "received_at": conversion.received_at, "now": now})
+        kept = ruling.kept or ruling.pending.postback
+        values = {
+            "id": ruling.pending.postback.id, "subid": ruling.subid, "now": now, "decision": decision, "reason": reason,
+            "trace": json.dumps(trace, ensure_ascii=False), "configuration": configuration,
+            "state": ruling.state, "expected": ruling.pending.state, "due_at": ruling.due_at,
+            "raw": int(ruling.kept is None), **content_columns(kept),
+        }  # fmt: skip
+        connection.execute(_SQL["wait" if ruling.state == "waiting" else "decide"], values)
+        reasons.append((decision, reason))
+    return Ruled(tuple(reasons), frozenset(woken))
+
+
+def _add_deliveries(connection: sqlite3.Connection, ruling: Ruling, configuration: str, now: float) -> set[Destination]:
+    conversion = ruling.decision.conversion
+    assert conversion is not None
+    added: set[Destination] = set()
+    for planned in ruling.decision.events:
+        event = planned.event
+        destination = Destination(planned.integration, event.pixel_id, planned.route)
+        values = {
+            "event_id": event.id, "event_name": event.name, "pixel_id": event.pixel_id,
+            "destination": _destination(connection, destination), "postback": ruling.pending.postback.id,
+            "subid": conversion.subid, "tid": conversion.tid, "event_time": event.time, "deadline": event.deadline,
+            "not_before": planned.due_at, "body": event.body, "configuration": configuration, "now": now,
+        }  # fmt: skip
+        if connection.execute(_SQL["add_delivery"], values).rowcount:
+            added.add(destination)
+    return added
+
+
+def _destination(connection: sqlite3.Connection, destination: Destination) -> int:
+    values = asdict(destination)
+    found = connection.execute(_SQL["find_destination"], values).fetchone()
+    if found is None:
+        connection.execute(_SQL["add_destination"], values)
+        found = connection.execute(_SQL["find_destination"], values).fetchone()
+    return int(found[0])
+
+
+def _known(connection: sqlite3.Connection, destinations: Sequence[Destination]) -> Iterable[tuple[Destination, int]]:
+    for destination in destinations:
+        if found := connection.execute(_SQL["find_destination"], asdict(destination)).fetchone():
+            yield destination, found[0]
+
+
+def _attempt_row(delivery: int, attempt: Attempt) -> dict[str, Any]:
+    return {"delivery": delivery, **asdict(attempt)}
