@@ -80,6 +80,36 @@ INVALID_PARAMETER = 100
 #: The subcode of 100 for an object that does not exist or that the token may not see.
 INVISIBLE_OBJECT = 33
 
+# Subcodes of 100 that are about what an event says, not about its form: their words name no place in the request.
+# Source: recorded live answers, among them those in the tests of RudderStack's and Setono's senders.
+
+EVENT_TOO_OLD = 2804003
+PURCHASE_WITHOUT_VALUE = 2804009
+PURCHASE_WITHOUT_CURRENCY = 2804010
+TOO_LITTLE_USER_DATA_SUBCODE = 2804050
+
+#: What may stand beside `data` in a request. Source: "Using the API", and EventRequest of Meta's Business SDK.
+REQUEST_KEYS = frozenset(
+    {"data", "access_token", "test_event_code", "partner_agent",
+     "namespace_id", "upload_id", "upload_tag", "upload_source"}
+)  # fmt: skip
+
+#: Characters of partner_agent, at most; two of them letters.
+PARTNER_AGENT_LENGTH = 22
+
+ACTION_SOURCES = frozenset(
+    {"email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "business_messaging",
+     "other"}
+)  # fmt: skip
+
+#: What an item of custom_data.contents may hold; an unknown key refuses the request.
+CONTENT_KEYS = frozenset({"id", "quantity", "item_price", "delivery_category"})
+
+DELIVERY_CATEGORIES = frozenset({"in_store", "curbside", "home_delivery"})
+
+#: (country, state) of Limited Data Use: 0, 0 lets Meta locate by IP, 1 is the USA. Source: "Data Processing Options".
+LIMITED_DATA_USE_PLACES = frozenset({(0, 0), *((1, state) for state in range(1000, 1014))})
+
 
 def identifies(user_data_keys: frozenset[str]) -> bool:
     """Whether an event with these user_data keys is accepted."""
