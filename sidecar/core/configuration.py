@@ -179,6 +179,11 @@ class Configuration:
     commit: str = ""
 
     @cached_property
+    def version(self) -> str:
+        """What every event carries: the hash and, where there is one, the git commit."""
+        return f"{self.hash}@{self.commit}" if self.commit else self.hash
+
+    @cached_property
     def by_campaign(self) -> Mapping[str, tuple[Integration, ...]]:
         """Integrations by campaign entry, in file order; hosts in lower case."""
         found: dict[str, list[Integration]] = {}
@@ -186,6 +191,11 @@ class Configuration:
             for entry in dict.fromkeys(map(campaign_key, integration.campaigns)):
                 found.setdefault(entry, []).append(integration)
         return {entry: tuple(integrations) for entry, integrations in found.items()}
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Integration]:
+        """Integrations by their name."""
+        return {integration.name: integration for integration in self.integrations}
 
     @cached_property
     def position(self) -> Mapping[str, int]:

@@ -1,0 +1,1 @@
+"""Nginx's journal: the truth about clicks and postbacks, followed through rotation."""

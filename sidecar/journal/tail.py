@@ -1,0 +1,153 @@
+"""Follows one journal: its lines become clicks and postbacks, and its place is kept with them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from sidecar import log
+from sidecar.core.click import Click, is_subid
+from sidecar.core.configuration import Configuration
+from sidecar.core.conversion import accepts_key
+from sidecar.core.fbclid import has_fbclid
+from sidecar.core.line import BadLine, parse_line, read_click, read_postback
+from sidecar.core.parameters import first_real
+from sidecar.core.postback import Postback
+from sidecar.journal.files import Chunk, File, files_of, read_new
+from sidecar.pace import Pace
+from sidecar.store.contract import Place, Reading, Store, StoreUnavailable
+
+#: Seconds between two looks at the files.
+INTERVAL = 0.25
+
+#: Seconds to wait when the store or the file cannot be used.
+PAUSE = 1.0
+
+
+class Tail:
+    """`read_to_end_at` is the latest moment at which every line that stood in the files had been stored."""
+
+    def __init__(
+        self,
+        journal: Path,
+        store: Store,
+        configuration: Callable[[], Configuration],
+        clock: Callable[[], float],
+        stored: Callable[[], None],
+    ) -> None:
+        self.journal = journal
+        self._store = store
+        self._configuration = configuration
+        self._clock = clock
+        self._stored = stored
+        self._places: dict[tuple[int, int], Place] = {}
+        self._first_read_at: float | None = None
+        self.read_to_end_at = 0.0
+        self.last_line_at = 0.0
+        self.error = ""
+        self.counts: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Follows the journal until it is cancelled."""
+        while True:
+            try:
+                await self.poll()
+                pause = INTERVAL
+                self._say("")
+            except StoreUnavailable:
+                pause = PAUSE  # the place stands still; the lines come again
+            except OSError as error:
+                pause = PAUSE
+                self._say(error.strerror or str(error))
+            await asyncio.sleep(pause)
+
+    async def poll(self) -> None:
+        """Reads all that is new."""
+        started_at = self._clock()
+        await self._open()
+        files = await asyncio.to_thread(files_of, self.journal)
+        for file in files:
+            await self._follow(file)
+        await self._drop_places({(file.device, file.inode) for file in files})
+        self.read_to_end_at = started_at
+
+    async def _open(self) -> None:
+        if self._first_read_at is None:
+            self._places = {(place.device, place.inode): place for place in await self._store.places(str(self.journal))}
+            self._first_read_at = await self._store.first_read_at(str(self.journal))
+
+    async def _follow(self, file: File) -> None:
+        key = file.device, file.inode
+        while (place := self._places.get(key)) is None or place.position != file.size:
+            chunk = await asyncio.to_thread(read_new, file, place)
+            if chunk is None:
+                return
+            stored = await self._store.add_reading(await self._read(chunk))
+            self.counts["conflicting"] += stored.conflicting
+            self._places[key] = chunk.place
+            self.last_line_at = self._clock()
+            self._stored()
+
+    async def _read(self, chunk: Chunk) -> Reading:
+        """The rows of a chunk's lines."""
+        rows = _Rows(self._configuration(), self._oldest(), self.counts)
+        pace = Pace()
+        for line in chunk.lines:
+            rows.read(line)
+            await pace.breathe()
+        self.counts["too_long"] += chunk.skipped
+        clicks = [(click, has_fbclid(click, rows.configuration.fbclid_names)) for click in rows.clicks]
+        return Reading(str(self.journal), chunk.place, clicks, rows.postbacks, rows.refused)
+
+    def _oldest(self) -> float:
+        """Postbacks from before are kept only for replay: Keitaro's own integration may have sent them."""
+        return (self._first_read_at or 0.0) - self._configuration().tracker.first_start
+
+    async def _drop_places(self, there: set[tuple[int, int]]) -> None:
+        for key in set(self._places) - there:
+            await self._store.drop_place(str(self.journal), self._places.pop(key))
+
+    def _say(self, error: str) -> None:
+        if error and error != self.error:
+            log.error("journal.unreadable", journal=self.journal, error=error, next="give the service's group access")
+        elif self.error and not error:
+            log.info("journal.readable", journal=self.journal)
+        self.error = error
+
+
+class _Rows:
+    """Sorts lines into what they are; counts what they are not."""
+
+    def __init__(self, configuration: Configuration, oldest: float, counts: Counter[str]) -> None:
+        self.configuration = configuration
+        self._oldest = oldest
+        self._counts = counts
+        self.clicks: list[Click] = []
+        self.postbacks: list[Postback] = []
+        self.refused: list[tuple[Postback, str]] = []
+
+    def read(self, raw: bytes) -> None:
+        self._counts["lines"] += 1
+        try:
+            line = parse_line(raw)
+        except BadLine as error:
+            self._counts[f"bad: {error}"] += 1
+            return
+        if line["event"] == "postback":
+            self._add_postback(read_postback(line))
+        elif line["event"] == "click" and (click := read_click(line, self.configuration.tracker)):
+            self._counts["clicks"] += 1
+            self.clicks.append(click)
+        else:
+            self._counts["without_subid" if line["event"] == "click" else "bad: event"] += 1
+
+    def _add_postback(self, postback: Postback) -> None:
+        if not accepts_key(self.configuration, postback.key):
+            self._counts["wrong_key"] += 1
+            return
+        self._counts["postbacks"] += 1
+        if postback.received_at >= self._oldest:
+            self.postbacks.append(postback)
+            return
+        subid = first_real(postback.parameters, ("subid", "sub_id"))
+        self.refused.append((postback, subid if is_subid(subid) else ""))
