@@ -1,0 +1,126 @@
+"""All lanes: which there are now, and which destination travels in which."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sidecar import log
+from sidecar.core.configuration import Configuration
+from sidecar.core.delivery import Destination, Held, Lane, lane_of
+from sidecar.courier.lane import LaneCourier
+from sidecar.courier.parks import Parks
+from sidecar.graph import Graph
+from sidecar.store.contract import Store
+
+
+class Couriers:
+    """Starts a courier for a lane as soon as it has a destination, and lets it end when it has none."""
+
+    def __init__(
+        self,
+        store: Store,
+        graph: Graph,
+        configuration: Configuration,
+        clock: Callable[[], float],
+        chance: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._graph = graph
+        self._configuration = configuration
+        self._clock = clock
+        self._chance = chance
+        self._destinations: set[Destination] = set()
+        self._couriers: dict[Lane, LaneCourier] = {}
+        self._tasks: dict[asyncio.Task[None], Lane] = {}
+        self._held: dict[Destination, str] = {}
+        self.parks = Parks()
+        self.counts: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        """Takes up what an earlier run left."""
+        self._destinations |= set(await self._store.destinations())
+        self._assign()
+
+    def wake(self, destinations: Iterable[Destination]) -> None:
+        """These have something to send."""
+        if new := set(destinations) - self._destinations:
+            self._destinations |= new
+            self._assign()
+        for lane in {lane_of(each, self._configuration) for each in destinations}:
+            if isinstance(lane, Lane):
+                self._couriers[lane].wake()
+
+    def configure(self, configuration: Configuration) -> None:
+        """Another configuration: what is on its way ends in its old lane."""
+        self._configuration = configuration
+        self._assign()
+
+    async def stop(self, seconds: float) -> None:
+        """Lets requests end that are on their way; after these seconds they are given up, and sent again later."""
+        for courier in self._couriers.values():
+            courier.destinations = ()
+            courier.wake()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def held(self, destination: Destination) -> str:
+        """Why a destination's deliveries may not be leased now; empty when they may."""
+        if destination in self._held:
+            return self._held[destination]
+        lane = lane_of(destination, self._configuration)
+        park = self.parks.of(lane) if isinstance(lane, Lane) else None
+        return park.state if park and park.until > self._clock() else ""
+
+    def status(self) -> list[dict[str, Any]]:
+        """Every lane: its pixel, integrations, state and, where it is held, why and until when."""
+        return [self._status(courier) for courier in self._couriers.values() if courier.destinations]
+
+    def _assign(self) -> None:
+        lanes: defaultdict[Lane, list[Destination]] = defaultdict(list)
+        self._held = {}
+        for destination in sorted(self._destinations, key=lambda each: (each.integration, each.pixel_id, each.route)):
+            lane = lane_of(destination, self._configuration)
+            if isinstance(lane, Held):
+                self._held[destination] = lane.reason
+            else:
+                lanes[lane].append(destination)
+        for lane, courier in list(self._couriers.items()):
+            courier.destinations = tuple(lanes.get(lane, ()))
+            courier.wake()
+            if not courier.destinations:
+                del self._couriers[lane]
+        for lane in lanes.keys() - self._couriers.keys():
+            self._begin(lane, tuple(lanes[lane]))
+
+    def _begin(self, lane: Lane, destinations: tuple[Destination, ...]) -> None:
+        courier = LaneCourier(lane, self._store, self._graph, self.parks, self._clock, self._chance, self.counts)
+        courier.destinations = destinations
+        self._couriers[lane] = courier
+        task = asyncio.create_task(courier.run())
+        self._tasks[task] = lane
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A courier that ended by a defect is replaced: its lane must not stand still."""
+        lane = self._tasks.pop(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        log.error("lane.broken", pixel_id=lane.pixel_id, error=type(task.exception()).__name__)
+        if broken := self._couriers.pop(lane, None):
+            asyncio.get_running_loop().call_later(1.0, self._begin, lane, broken.destinations)
+
+    def _status(self, courier: LaneCourier) -> dict[str, Any]:
+        park = self.parks.of(courier.lane)
+        return {
+            "pixel_id": courier.lane.pixel_id,
+            "integrations": sorted({each.integration for each in courier.destinations}),
+            "state": park.state if park else "active",
+            "why": park.kind if park else "",
+            "words": park.words if park else "",
+            "since": park.since if park else None,
+            "until": park.until if park else None,
+        }
