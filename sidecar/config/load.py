@@ -13,7 +13,7 @@ import yaml
 
 from sidecar.config import declaration
 from sidecar.config.git import commit_of
-from sidecar.config.secrets import Secrets, Unreadable, bad_reference, has_reference
+from sidecar.config.secrets import Resolve, Secrets, Unreadable, bad_reference, has_reference
 from sidecar.config.shape import MISSING, At, Given, Note, Notes, suggestion
 from sidecar.core.configuration import (
     AdminApi,
@@ -61,12 +61,13 @@ class Loaded:
     hash: str
 
 
-def load(directory: Path, *, resolve: bool, environment: Mapping[str, str] | None = None) -> Loaded:
+def load(directory: Path, *, resolve: Resolve, environment: Mapping[str, str] | None = None) -> Loaded:
     """Reads integrations.yaml, integrations.d/*.yaml and mappings/*.yaml of a directory.
 
-    With `resolve` false no secret is read, and an unresolved postback_key accepts any key.
+    A postback_key that is a reference and is not resolved accepts any key.
     """
-    reading = _Reading(directory, Secrets(directory, os.environ if environment is None else environment, resolve))
+    secrets = Secrets(directory, os.environ if environment is None else environment, resolve is Resolve.ALL)
+    reading = _Reading(directory, secrets, resolve is not Resolve.NOTHING)
     configuration = reading.configuration()
     digest = reading.digest()
     if reading.notes.mistakes:
@@ -91,6 +92,7 @@ def yaml_files(directory: Path) -> list[str]:
 class _Reading:
     directory: Path
     secrets: Secrets
+    resolves_key: bool
     notes: Notes = field(default_factory=Notes)
     texts: dict[str, bytes] = field(default_factory=dict)
     mappings: dict[str, StatusMapping] = field(default_factory=dict)
@@ -191,11 +193,11 @@ class _Reading:
     def _postback_keys(self, given: Given) -> tuple[Secret, ...] | None:
         keys = given.get("postback_key", ())
         where = given.where("postback_key")
-        if not self.secrets.resolve and any(map(has_reference, keys)):
+        if not self.resolves_key and any(map(has_reference, keys)):
             return None
         found = []
         for written in keys:
-            value = self._secret(written, where)
+            value = self._secret(written, where, resolve=True)
             if isinstance(value, Unreadable):
                 where.fail(f"{UNREADABLE}: {value}; without the key no postback can be known")
             elif not value:
@@ -318,11 +320,11 @@ class _Reading:
                 found.append(Secret(value))
         return tuple(found)
 
-    def _secret(self, written: str, where: At) -> str | Unreadable:
+    def _secret(self, written: str, where: At, *, resolve: bool | None = None) -> str | Unreadable:
         if wrong := bad_reference(written):
             where.fail(f"{wrong.partition(':')[0][:20]}: a secret is ${{env:NAME}} or ${{file:PATH}}")
         try:
-            return self.secrets.value(written)
+            return self.secrets.value(written, self.secrets.resolve if resolve is None else resolve)
         except Unreadable as error:
             return error
 

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 _REFERENCE = re.compile(r"\$\{([a-z]+):([^}]+)\}")
@@ -12,6 +13,14 @@ _ANY_REFERENCE = re.compile(r"\$\{[^}]*\}")
 
 #: Bytes of a secret file that are read at most.
 _LARGEST = 65536
+
+
+class Resolve(Enum):
+    """Which references are replaced: all, only that of the postback key (a sandbox needs no token), or none."""
+
+    ALL = "all"
+    KEY_ONLY = "key_only"
+    NOTHING = "nothing"
 
 
 class Unreadable(Exception):
@@ -28,9 +37,9 @@ class Secrets:
     files: dict[Path, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
 
-    def value(self, text: str) -> str:
-        """The text with its references replaced; unchanged where secrets are not resolved. Raises Unreadable."""
-        if not self.resolve:
+    def value(self, text: str, resolve: bool) -> str:
+        """The text with its references replaced; unchanged where they are not to be resolved. Raises Unreadable."""
+        if not resolve:
             return text
         return _REFERENCE.sub(lambda match: self._one(match[1], match[2]), text)
 

@@ -1,0 +1,131 @@
+"""The admin address: is it well, and what is it doing?"""
+
+import hmac
+import ipaddress
+import os
+import secrets
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from sidecar.sandbox.standin import StandIn
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Daemon(Protocol):
+    """What the admin address shows."""
+
+    def unready(self) -> list[str]:
+        """Why postbacks are not taken or not delivered now; empty when all is well."""
+
+    async def status(self) -> dict[str, Any]:
+        """The JSON of `capi-sidecar status`."""
+
+
+def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Application:
+    """Open: /healthz, /readyz, /api/status. With the token: whatever shows a subid or changes something."""
+    app = web.Application(middlewares=[_own_host, _guard(token)])
+
+    async def health(_: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        reasons = daemon.unready()
+        return web.Response(status=503 if reasons else 200, text="\n".join(reasons or ["ready"]) + "\n")
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(await daemon.status())
+
+    app.router.add_get("/healthz", health)
+    app.router.add_get("/readyz", ready)
+    app.router.add_get("/api/status", status)
+    if standin is not None:
+        _add_sandbox(app, standin)
+    return app
+
+
+def admin_token(path: Path) -> str:
+    """The token of the admin address; made when there is none. Raises OSError, or ValueError when it is empty."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if token := path.read_text().strip():
+            return token
+        raise ValueError(f"{path}: the admin token is empty; remove the file, and one is made") from None
+    with os.fdopen(descriptor, "w") as file:
+        token = secrets.token_urlsafe(32)
+        file.write(token + "\n")
+    return token
+
+
+def _add_sandbox(app: web.Application, standin: StandIn) -> None:
+    async def events(_: web.Request) -> web.Response:
+        return web.json_response(standin.listing())
+
+    async def fail(request: web.Request) -> web.Response:
+        try:
+            standin.fail(await request.json())
+        except (ValueError, TypeError) as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.Response(text="so be it\n")
+
+    app.router.add_get("/_events", events)
+    app.router.add_put("/_fail", fail)
+
+
+#: Paths that show no subid and change nothing.
+_OPEN = frozenset({"/healthz", "/readyz", "/api/status"})
+
+
+@web.middleware
+async def _own_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses a foreign Host: a page of another site must not reach this address through a visitor's browser."""
+    if not _is_own(request.host):
+        return web.Response(status=421, text="this is not the address of another site\n")
+    return await handler(request)
+
+
+def _guard(token: str) -> Any:
+    expected = token.encode()
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in _OPEN and request.method in ("GET", "HEAD"):
+            return await handler(request)
+        if hmac.compare_digest(_given(request.headers.get("Authorization", "")), expected):
+            return await handler(request)
+        asks = {"WWW-Authenticate": 'Basic realm="capi-sidecar", charset="UTF-8"'}
+        return web.Response(
+            status=401, headers=asks, text="the admin token is needed; it stands in STATE/admin.token\n"
+        )
+
+    return guard
+
+
+def _given(authorization: str) -> bytes:
+    """The token of `Bearer TOKEN`, or the password of HTTP Basic with any user."""
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip().encode()
+    if scheme.lower() == "basic":
+        try:
+            return b64decode(value.strip(), validate=True).partition(b":")[2]
+        except ValueError:
+            return b""
+    return b""
+
+
+def _is_own(host: str) -> bool:
+    """An address, or localhost: names are what an attacker can point anywhere."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
+    if name in ("localhost", ""):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

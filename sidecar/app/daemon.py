@@ -1,0 +1,195 @@
+"""The daemon's parts, started in their order and stopped in the other."""
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from aiohttp import web
+
+import sidecar
+from sidecar import log
+from sidecar.admin import admin_token, application
+from sidecar.app import status
+from sidecar.app.reload import Reloader
+from sidecar.app.settings import GRAPH, Settings
+from sidecar.config.load import Loaded
+from sidecar.config.secrets import Resolve
+from sidecar.core.configuration import Configuration
+from sidecar.courier.couriers import Couriers
+from sidecar.graph import Graph
+from sidecar.graph.http import HttpGraph
+from sidecar.graph.sandbox import SandboxGraph
+from sidecar.intake import Intake
+from sidecar.journal.tail import Tail
+from sidecar.net import listen
+from sidecar.resolver import Resolver
+from sidecar.retention import Janitor
+from sidecar.sandbox.standin import StandIn
+from sidecar.store.sqlite import SqliteStore
+
+#: Seconds that a request to Meta, under way at a stop, may still take.
+_LAST_REQUEST = 6.0
+
+#: Events that the sandbox inside the daemon remembers.
+_REMEMBERED = 1000
+
+#: Seconds for which a thread may hold the interpreter while another waits. With CPython's own 5 ms the thread that
+#: commits and the event loop wait for one another, which costs three quarters of the intake's rate.
+_SWITCH = 1e-4
+
+
+def secrets_of(configuration: Configuration) -> list[str]:
+    """Every value that may never be seen."""
+    admin_api = configuration.tracker.admin_api
+    found = [*(configuration.tracker.postback_keys or ()), *((admin_api.key, admin_api.proxy) if admin_api else ())]
+    for integration in configuration.integrations:
+        found += [integration.token, *integration.proxies]
+    return [secret.reveal() for secret in found if secret]
+
+
+async def serve(settings: Settings, resolve: Resolve, loaded: Loaded, formatter: log.Formatter) -> bool:
+    """Runs until SIGTERM or SIGINT; whether it ended well. StoreRefused, OSError or ValueError: it cannot start."""
+    sys.setswitchinterval(_SWITCH)
+    os.umask(0o077)
+    async with AsyncExitStack() as stack:
+        daemon = _Daemon(settings, resolve, loaded, formatter)
+        await daemon.start(stack)
+        await daemon.stopped.wait()
+        log.info("daemon.stopping")
+    log.info("daemon.stopped")
+    return not daemon.broken
+
+
+class _Daemon:
+    def __init__(self, settings: Settings, resolve: Resolve, loaded: Loaded, formatter: log.Formatter) -> None:
+        assert loaded.configuration is not None
+        self._settings = settings
+        self._formatter = formatter
+        self._started_at = time.time()
+        self._formatter.mask(secrets_of(loaded.configuration))
+        self.stopped = asyncio.Event()
+        self.broken = False
+        self._reloader = Reloader(settings.config, resolve, loaded, time.time, self._configure)
+        self._store = SqliteStore(settings.state, settings.mode, time.time)
+        self._standin = StandIn(time.time, _REMEMBERED) if settings.sandbox else None
+        self._graph = self._make_graph(loaded.configuration)
+        self._couriers = Couriers(self._store, self._graph, loaded.configuration, time.time, random.random)
+        self._resolver = Resolver(self._store, self._current, time.time, self._read_to_end_at, self._couriers.wake)
+        self._intake = Intake(self._store, self._current, time.time, lambda: secrets.token_hex(16), self._resolver.wake)
+        self._tails = [
+            Tail(journal, self._store, self._current, time.time, self._resolver.wake) for journal in settings.journals
+        ]
+        self._janitor = Janitor(self._store, self._current, time.time)
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Each part after what it needs; what is begun is ended in the other order, whatever happens."""
+        stack.push_async_callback(self._store.close)
+        stack.push_async_callback(self._graph.close)
+        token = admin_token(self._settings.admin_token)
+        self._formatter.mask([token])
+        await self._open(stack, web.AppRunner(application(self, token, self._standin), access_log=None),
+                         self._settings.admin, "admin")  # fmt: skip
+        await self._couriers.start()
+        stack.push_async_callback(self._couriers.stop, _LAST_REQUEST)
+        for run in (self._resolver.run, self._janitor.run, self._reloader.run, *(tail.run for tail in self._tails)):
+            self._keep_running(stack, run)
+        await self._open(stack, web.ServerRunner(self._intake.server()), self._settings.intake, "intake")
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.hint)
+        log.info("daemon.started", version=sidecar.__version__, mode=self._settings.mode,
+                 configuration=self._reloader.configuration.version,
+                 integrations=len(self._reloader.configuration.integrations))  # fmt: skip
+        if self._settings.sandbox:
+            log.warning("sandbox.on", means="the daemon answers in Meta's place; nothing leaves this machine")
+
+    def unready(self) -> list[str]:
+        """Why postbacks are not taken or not delivered now."""
+        reasons = [f"store: {self._store.failing}"] if self._store.failing else []
+        return reasons + [f"journal {tail.journal}: {tail.error}" for tail in self._tails if tail.error]
+
+    async def status(self) -> dict[str, Any]:
+        """The JSON of `capi-sidecar status`. Times are Unix seconds."""
+        configuration = self._reloader.configuration
+        counts = await self._store.counts()
+        return {
+            "version": sidecar.__version__,
+            "mode": self._settings.mode,
+            "started_at": self._started_at,
+            "now": time.time(),
+            "problems": self.unready(),
+            "configuration": {
+                "hash": configuration.hash,
+                "commit": configuration.commit,
+                "loaded_at": self._reloader.loaded_at,
+                "error": self._reloader.error,
+            },
+            "intake": dict(self._intake.counts),
+            "journals": [
+                {
+                    "path": str(tail.journal),
+                    "error": tail.error,
+                    "read_to_end_at": tail.read_to_end_at,
+                    "last_line_at": tail.last_line_at,
+                    **tail.counts,
+                }
+                for tail in self._tails
+            ],
+            "clicks": counts["clicks"],
+            "postbacks": counts["postbacks"],
+            "deliveries": status.deliveries_by_state(counts),
+            "courier": dict(self._couriers.counts),
+            "lanes": self._couriers.status(),
+            "integrations": status.integrations(configuration, counts, self._couriers.held),
+        }
+
+    def _make_graph(self, configuration: Configuration) -> Graph:
+        if self._standin is not None:
+            return SandboxGraph(self._standin)
+        return HttpGraph(self._settings.graph or GRAPH, configuration.graph.connect, configuration.graph.total)
+
+    def _current(self) -> Configuration:
+        return self._reloader.configuration
+
+    def _read_to_end_at(self) -> float:
+        """Since when every journal has been read to its end; without journals there is nothing to wait for."""
+        return min((tail.read_to_end_at for tail in self._tails), default=time.time())
+
+    def _configure(self, configuration: Configuration, _: Loaded) -> None:
+        self._formatter.mask(secrets_of(configuration))
+        if isinstance(self._graph, HttpGraph):
+            self._graph.set_timeouts(configuration.graph.connect, configuration.graph.total)
+        self._couriers.configure(configuration)
+        self._resolver.wake()
+
+    async def _open(self, stack: AsyncExitStack, runner: web.BaseRunner, address: Any, name: str) -> None:
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        log.info(f"{name}.listening", address=await listen(runner, address))
+
+    def _keep_running(self, stack: AsyncExitStack, run: Callable[[], Any]) -> None:
+        task = asyncio.create_task(run())
+        task.add_done_callback(self._ended)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        stack.push_async_callback(end)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that ends by itself is a defect: the daemon stops, and is started again with nothing lost."""
+        if not task.cancelled() and (error := task.exception()):
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("daemon.broken", error=type(error).__name__, at=f"{place.filename}:{place.lineno}")
+            self.broken = True
+            self.stopped.set()

@@ -1,0 +1,45 @@
+"""Asking the running daemon at its admin address."""
+
+import http.client
+import json
+import socket
+from typing import Any
+
+from sidecar.net import TcpAddress, UnixAddress, parse_address
+
+#: Seconds that an answer may take.
+_PATIENCE = 30.0
+
+
+class NotRunning(Exception):
+    """Nobody answers at the admin address; the text says so, and what to do."""
+
+
+def ask(address: str, path: str) -> Any:
+    """The JSON at a path of the admin address. Raises NotRunning, or ValueError for an address that is none."""
+    where = parse_address(address)
+    connection = _Unix(where) if isinstance(where, UnixAddress) else _tcp(where)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise NotRunning(f"no daemon answers at {address} ({reason}); is it running, with this --admin?") from None
+    finally:
+        connection.close()
+
+
+def _tcp(address: TcpAddress) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(address.host, address.port, timeout=_PATIENCE)
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, address: UnixAddress) -> None:
+        super().__init__("localhost", timeout=_PATIENCE)
+        self._path = address.path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

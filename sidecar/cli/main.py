@@ -1,0 +1,108 @@
+"""`capi-sidecar COMMAND ...`"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import sidecar
+from sidecar.cli.exit import OK, USAGE
+
+#: Option, default and help of what every command takes. The environment's CAPI_SIDECAR_<OPTION> overrules the default.
+_COMMON = {
+    "config": ("config", "directory that holds integrations.yaml"),
+    "state": ("var/state", "directory of the store"),
+    "journal": ("var/journal.ndjson", "the log that Nginx writes; may be repeated"),
+    "admin": ("127.0.0.1:8191", "admin address: host:port or unix:/path"),
+}
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the result is its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "command"):
+        parser.print_help()
+        return USAGE
+    if options.journal is None:
+        options.journal = os.environ.get("CAPI_SIDECAR_JOURNAL", _COMMON["journal"][0]).split(":")
+    try:
+        return int(_load(options.command)(options))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return 130
+
+
+def _load(name: str) -> Command:
+    """The function that runs a command; imported only now, so that a small command starts at once."""
+    module = __import__(f"sidecar.cli.{name}", fromlist=["run"])
+    command: Command = module.run
+    return command
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="capi-sidecar",
+        description="Delivers Keitaro postbacks to Meta's Conversions API.",
+        epilog="Exit status: 0 well, 1 found something, 2 usage, 78 bad configuration. "
+        "Every option can also be given as CAPI_SIDECAR_<OPTION>.",
+    )
+    parser.add_argument("--version", action="version", version=sidecar.__version__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    run = _command(commands, "run", "run the daemon")
+    _option(run, "intake", "127.0.0.1:8190", "address for mirrored postbacks: host:port or unix:/path")
+    _option(run, "graph", None, "send to this URL instead of https://graph.facebook.com")
+    run.add_argument("--sandbox", action="store_true", default=_environment("sandbox") in ("1", "true", "yes"),
+                     help="answer in Meta's place, inside the daemon; nothing leaves")  # fmt: skip
+    _option(run, "admin-token", None, "file of the admin token (default: STATE/admin.token, made at first start)")
+
+    check = _command(commands, "check", "is the configuration valid? (nginx -t)")
+    check.add_argument("--secrets", action="store_true", help="an unreadable secret is a finding, not a remark")
+    _json(check)
+
+    explain = _command(commands, "explain", "what becomes of a postback, and why")
+    explain.add_argument("url", nargs="?", help="a postback URL, or - for one JSON object a line on standard input")
+    explain.add_argument("--id", help="a stored postback: its request id, an event_id or a subid")
+    explain.add_argument("--click", metavar="FILE", help="JSON of the click, with explain URL; - for standard input")
+    _json(explain)
+
+    _json(_command(commands, "status", "is it well? asks the running daemon"))
+
+    sandbox = _command(commands, "sandbox", "a strict stand-in for Meta over HTTP")
+    _option(sandbox, "listen", "127.0.0.1:8192", "address: host:port or unix:/path")
+
+    _command(commands, "version", "print the version")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    for option, (default, meaning) in _COMMON.items():
+        if option == "journal":
+            parser.add_argument("--journal", action="append", metavar="FILE", help=f"{meaning} (default: {default})")
+        else:
+            _option(parser, option, default, meaning)
+    parser.set_defaults(command=name)
+    return parser
+
+
+def _option(parser: argparse.ArgumentParser, name: str, default: str | None, meaning: str) -> None:
+    shown = f" (default: {default})" if default else ""
+    parser.add_argument(f"--{name}", default=_environment(name) or default, help=meaning + shown,
+                        type=Path if name in ("config", "state") else str)  # fmt: skip
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _environment(option: str) -> str | None:
+    return os.environ.get(f"CAPI_SIDECAR_{option.upper().replace('-', '_')}")
