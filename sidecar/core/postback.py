@@ -10,6 +10,13 @@ _PATH = re.compile(r"/([^/]+)/postback/?")
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
+def key_of(uri: str) -> str | None:
+    """The postback key of a request target; None when it is no postback's."""
+    path = uri.partition("?")[0]
+    match = _PATH.fullmatch(path if path.startswith("/") else _ORIGIN.sub("", path, count=1))
+    return match[1] if match else None
+
+
 @dataclass(frozen=True)
 class Postback:
     """One request for `/KEY/postback`, as it came.
@@ -28,8 +35,7 @@ class Postback:
     @cached_property
     def key(self) -> str | None:
         """The postback key of the path; None when the path is no postback's."""
-        match = _PATH.fullmatch(_ORIGIN.sub("", self.uri, count=1).partition("?")[0])
-        return match[1] if match else None
+        return key_of(self.uri)
 
     @cached_property
     def parameters(self) -> Parameters:

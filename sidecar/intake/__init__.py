@@ -9,7 +9,7 @@ from aiohttp import web
 from sidecar.core.configuration import Configuration
 from sidecar.core.conversion import accepts_key
 from sidecar.core.networks import within
-from sidecar.core.postback import Postback
+from sidecar.core.postback import Postback, key_of
 from sidecar.store.contract import Store, StoreUnavailable
 
 #: Bytes of a body that are taken at most.
@@ -56,8 +56,8 @@ class Intake:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         received_at = self._clock()
         configuration = self._configuration()
-        postback = Postback("", received_at, request.method, request.raw_path)
-        if not accepts_key(configuration, postback.key):
+        uri = request.raw_path
+        if not accepts_key(configuration, key_of(uri)):
             return self._respond("wrong_key", 404)
         try:
             body = await request.read() if request.can_read_body else b""
@@ -65,7 +65,7 @@ class Intake:
             return self._respond("too_large", 413)
         type = request.headers.get("Content-Type", "") if body else ""
         id = self._id(request, configuration)
-        postback = Postback(id, received_at, request.method, request.raw_path, type, body)
+        postback = Postback(id, received_at, request.method, uri, type, body)
         try:
             stored = await self._store.add(postback)
         except StoreUnavailable:

@@ -1,10 +1,11 @@
 -- Every statement that the store runs. An UPDATE of a state names the state that it expects.
 
--- name: add_postback
--- A postback that is not there yet; due at once.
+-- name: add_postbacks
+-- Postbacks that are not there yet, due at once; (:row) is repeated for each. Tells which were new.
 INSERT INTO postback (id, received_at, stored_at, source, method, uri, type, body, fingerprint, state, due_at)
-VALUES (:id, :received_at, :stored_at, :source, :method, :uri, :type, :body, :fingerprint, 'undecided', 0)
-ON CONFLICT (id) DO NOTHING;
+VALUES (:row)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
 
 -- name: add_refused_postback
 -- A postback that was journalled before the first start: kept for replay, never decided by itself.

@@ -58,7 +58,7 @@ CREATE TABLE postback (
 );
 CREATE INDEX postback_due ON postback (due_at, seq) WHERE state IN ('undecided', 'waiting');
 CREATE INDEX postback_subid ON postback (subid) WHERE subid <> '';
-CREATE INDEX postback_raw ON postback (stored_at) WHERE raw = 1;
+CREATE INDEX postback_raw ON postback (stored_at) WHERE raw = 1 AND state <> 'undecided';
 CREATE INDEX postback_age ON postback (stored_at);
 
 -- Where deliveries go: a small table, so that a delivery names one of its rows.

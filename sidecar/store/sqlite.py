@@ -16,12 +16,12 @@ from sidecar.core.delivery import Attempt, Delivery, Destination, Settlement
 from sidecar.core.postback import Postback
 from sidecar.core.schedule import DELAYS, JITTER
 from sidecar.core.status import WITHDRAWN
+from sidecar.store.adding import Adding, add_postbacks
 from sidecar.store.contract import Pending, Place, Reading, Ruled, Ruling, Stored
 from sidecar.store.reading import read_counts, read_stories
 from sidecar.store.rows import (
     click_body,
     click_of,
-    conflicts,
     content_columns,
     postback_columns,
     postback_of,
@@ -43,6 +43,7 @@ class SqliteStore:
     def __init__(self, directory: Path, mode: str, clock: Clock) -> None:
         """Opens or creates the store of a state directory. Raises StoreRefused."""
         self._clock = clock
+        self._closed = False
         self._path = directory / FILE
         self._lock = lock(directory)
         try:
@@ -51,6 +52,7 @@ class SqliteStore:
             os.close(self._lock)
             raise
         self._writer = Writer(partial(connect, self._path), directory / "reserve")
+        self._adding = Adding(self._writer)
         self._reader = ThreadPoolExecutor(1, "store-reader")
 
     @property
@@ -59,6 +61,10 @@ class SqliteStore:
         return self._writer.failing
 
     async def close(self) -> None:
+        """Ends it once; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         await self._writer.close()
         self._reader.shutdown()
         os.close(self._lock)
@@ -66,9 +72,7 @@ class SqliteStore:
     # ---- intake and journal
 
     async def add(self, postback: Postback) -> Stored:
-        row = {**postback_columns(postback), "stored_at": self._clock(), "source": "mirror"}
-        result: Stored = await self._writer.do(partial(_add_postbacks, "add_postback", [row]), adds=True)
-        return result
+        return await self._adding.add(postback, self._clock())
 
     async def first_read_at(self, journal: str) -> float:
         """When the journal was read for the first time: now, if it never was."""
@@ -93,10 +97,10 @@ class SqliteStore:
 
         def step(connection: sqlite3.Connection) -> Stored:
             _merge_clicks(connection, reading.clicks, now)
-            stored = _add_postbacks("add_postback", rows, connection)
-            early = _add_postbacks("add_refused_postback", refused, connection)
+            stored = add_postbacks(connection, rows)
+            early = connection.executemany(_SQL["add_refused_postback"], refused).rowcount
             connection.execute(_SQL["put_place"], {"journal": reading.journal, **asdict(reading.place)})
-            return Stored(stored.new + early.new, stored.conflicting + early.conflicting)
+            return Stored(sum(each.new for each in stored) + early, sum(each.conflicting for each in stored))
 
         result: Stored = await self._writer.do(step, adds=True)
         return result
@@ -240,17 +244,6 @@ def _count(name: str, values: dict[str, Any], connection: sqlite3.Connection) ->
 
 def _pending(row: tuple[Any, ...]) -> Pending:
     return Pending(postback_of((row[0], row[1], *row[3:7])), row[2], row[7])
-
-
-def _add_postbacks(name: str, rows: Iterable[dict[str, Any]], connection: sqlite3.Connection) -> Stored:
-    new = conflicting = 0
-    for row in rows:
-        if connection.execute(_SQL[name], row).rowcount:
-            new += 1
-        else:
-            first = connection.execute(_SQL["fingerprint"], {"id": row["id"]}).fetchone()[0]
-            conflicting += conflicts(first, row["fingerprint"])
-    return Stored(new, conflicting)
 
 
 def _merge_clicks(connection: sqlite3.Connection, clicks: Iterable[tuple[Click, bool]], now: float) -> None:

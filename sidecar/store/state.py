@@ -23,6 +23,7 @@ _PRAGMAS = (
     "secure_delete = ON",
     "temp_store = MEMORY",
     "cache_size = -8000",
+    "wal_autocheckpoint = 4000",
 )
 
 

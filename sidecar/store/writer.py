@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ _RETRY = 1.0
 Step = Callable[[sqlite3.Connection], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    step: Step
+    adds: bool
+    begins: Callable[[], None] | None
+    future: asyncio.Future[Any]
+
+
+Results = list[tuple[asyncio.Future[Any], Any]]
+
+
 class Writer:
     """Runs steps in the order in which they came, each group in one transaction.
 
@@ -36,7 +48,7 @@ class Writer:
         self._connect = connect
         self._reserve = reserve
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[tuple[Step, bool, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._last_look = 0.0
         #: Why rows cannot be added now; empty when they can.
         self.failing = ""
@@ -48,10 +60,10 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
 
-    def do(self, step: Step, *, adds: bool = False) -> "asyncio.Future[Any]":
-        """The result of a step, once it is on disk. Raises StoreUnavailable."""
+    def do(self, step: Step, *, adds: bool = False, begins: Callable[[], None] | None = None) -> "asyncio.Future[Any]":
+        """The result of a step, once it is on disk; `begins` is called as its turn comes. Raises StoreUnavailable."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.put((step, adds, future))
+        self._queue.put(_Item(step, adds, begins, future))
         return future
 
     async def close(self) -> None:
@@ -68,7 +80,7 @@ class Writer:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
-    def _next_group(self) -> list[tuple[Step, bool, asyncio.Future[Any]]]:
+    def _next_group(self) -> list[_Item]:
         """The steps that wait, at least one; empty when there will be no more."""
         group = []
         item = self._queue.get()
@@ -84,25 +96,30 @@ class Writer:
             self._queue.put(None)
         return group
 
-    def _run(self, group: list[tuple[Step, bool, asyncio.Future[Any]]]) -> list[tuple[asyncio.Future[Any], Any]]:
+    def _run(self, group: list[_Item]) -> Results:
         self._recover()
-        refused = [(future, StoreUnavailable(self.failing)) for _, adds, future in group if adds and self.failing]
-        group = [item for item in group if not (item[1] and self.failing)]
+        for item in group:
+            if item.begins:
+                item.begins()
+        refused: Results = [
+            (item.future, StoreUnavailable(self.failing)) for item in group if item.adds and self.failing
+        ]
+        group = [item for item in group if not (item.adds and self.failing)]
         try:
             return refused + self._transact(group)
         except Exception as error:
             self._note(error)
             if len(group) == 1:
-                return [*refused, (group[0][2], _outward(error))]
+                return [*refused, (group[0].future, _outward(error))]
         return refused + [result for item in group for result in self._run([item])]
 
-    def _transact(self, group: list[tuple[Step, bool, asyncio.Future[Any]]]) -> list[tuple[asyncio.Future[Any], Any]]:
+    def _transact(self, group: list[_Item]) -> Results:
         if not group:
             return []
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [(future, step(connection)) for step, _, future in group]
+            results = [(item.future, item.step(connection)) for item in group]
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -155,7 +172,7 @@ def _outward(error: Exception) -> Exception:
     return StoreUnavailable(str(error)) if isinstance(error, sqlite3.OperationalError) else error
 
 
-def _deliver(results: list[tuple[asyncio.Future[Any], Any]]) -> None:
+def _deliver(results: Results) -> None:
     for future, result in results:
         if future.done():  # whoever asked was cancelled
             continue
