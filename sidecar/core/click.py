@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sidecar.core.parameters import Parameters, first_real, is_macro
+from sidecar.core.parameters import Parameters, first_real, is_macro, last_real
 from sidecar.core.postback import Postback
 from sidecar.core.times import parse_time
 
@@ -15,7 +15,7 @@ _SUBID = re.compile(r"[0-9A-Za-z_-]{6,64}")
 #: Fields that a second source may fill where the first one left a gap; never clicked_at, fbclid or campaign.
 _GAPS = ("fbp", "fbc", "ip", "user_agent", "referrer", "country", "region", "city", "url")
 
-#: Fields that a postback may carry under their own names.
+#: Fields that a postback may carry under their own names, read as every parameter is.
 _CARRIED = ("fbp", "fbc", "ip", "referrer", "country", "region", "city")
 
 
@@ -64,9 +64,8 @@ def carried_click(postback: Postback, subid: str) -> Click | None:
     itself belong to the affiliate network's server.
     """
     read = postback.parameters
-    values: dict[str, Any] = {
-        name: first_real(read, (name,)) for name in ("fbclid", *_GAPS) if name not in ("url", "user_agent")
-    }
+    values: dict[str, Any] = {name: first_real(read, (name,)) for name in _CARRIED}
+    values["fbclid"] = last_real(read.get("fbclid", ()))
     values["user_agent"] = first_real(read, ("user_agent", "ua"))
     campaign = first_real(read, ("campaign",))
     if not campaign and not any(values.values()):

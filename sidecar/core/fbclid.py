@@ -13,8 +13,8 @@ from sidecar.core.configuration import Integration
 from sidecar.core.meta import OLDEST_FBC
 from sidecar.core.parameters import is_macro, last_real
 
-_FBC = re.compile(r"fb\.\d\.(\d{10,16})\.(.+)", re.DOTALL)
-_FBP = re.compile(r"fb\.\d\.\d{10,16}\.\d+(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8})?")
+_FBC = re.compile(r"fb\.\d\.(\d{10,16})\.(.+)", re.DOTALL | re.ASCII)
+_FBP = re.compile(r"fb\.\d\.\d{10,16}\.\d+(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8})?", re.ASCII)
 
 #: A fifth dotted part of Meta's parameter builder.
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8})?")
@@ -43,10 +43,13 @@ def find_fbclid(click: Click, integration: Integration, received_at: float) -> F
     if not fbclid and not cookie:
         literal = literal or is_macro(click.fbc)
         return Fbclid(reason="literal_fbclid" if literal else "no_fbclid", remarks=tuple(remarks))
-    if click.clicked_at is None and fbclid and not cookie:
-        remarks.append("the click's time is not known; fbc carries the postback's")
-    clicked_at = received_at if click.clicked_at is None else click.clicked_at
-    fbc, made_at = _newer(fbclid, clicked_at, cookie)
+    if cookie and _wins(cookie, fbclid, click.clicked_at):
+        fbc, made_at, _ = cookie
+    else:
+        if click.clicked_at is None:
+            remarks.append("the click's time is not known; fbc carries the postback's")
+        made_at = received_at if click.clicked_at is None else click.clicked_at
+        fbc = f"fb.1.{round(made_at * 1000)}.{fbclid}"
     if received_at - made_at > OLDEST_FBC:
         return Fbclid(remarks=(*remarks, "fbc is older than 90 days and left out"))
     return Fbclid(fbc, "", tuple(remarks))
@@ -97,14 +100,11 @@ def _cookie(click: Click, integration: Integration, remarks: list[str]) -> tuple
     return None
 
 
-def _newer(fbclid: str, clicked_at: float, cookie: tuple[str, float, str] | None) -> tuple[str, float]:
-    """A real cookie wins, unless the URL carries another and newer fbclid."""
-    if cookie:
-        fbc, made_at, within = cookie
-        same = within.startswith(fbclid) and _SUFFIX.fullmatch(within[len(fbclid) :])
-        if not fbclid or same or made_at > clicked_at:
-            return fbc, made_at
-    return f"fb.1.{round(clicked_at * 1000)}.{fbclid}", clicked_at
+def _wins(cookie: tuple[str, float, str], fbclid: str, clicked_at: float | None) -> bool:
+    """A real cookie wins, unless the URL carries another fbclid that is known to be newer."""
+    _, made_at, within = cookie
+    same = within.startswith(fbclid) and _SUFFIX.fullmatch(within[len(fbclid) :])
+    return not fbclid or bool(same) or clicked_at is None or made_at > clicked_at
 
 
 def _seconds(digits: str) -> float:

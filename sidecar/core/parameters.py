@@ -12,6 +12,8 @@ Parameters = Mapping[str, tuple[str, ...]]
 #: An unreplaced macro (`{subid}`, `{{ad.id}}`) or a leftover of one.
 _BRACES = re.compile(r"[{}]")
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
 
 def is_macro(value: str) -> bool:
     """Whether a tracker or a network left its placeholder standing: any value with braces."""
@@ -57,7 +59,12 @@ def parse_body(content_type: str, body: bytes) -> tuple[dict[str, tuple[str, ...
         return _parse_json(text)
     if not text or kind in ("application/x-www-form-urlencoded", ""):
         return parse_query(text), ""
-    return {}, f"body of type {kind[:60]} is not read; send a form or JSON"
+    return {}, f"body of type {clean(kind[:60])} is not read; send a form or JSON"
+
+
+def clean(text: str) -> str:
+    """Lone surrogates (bytes that were no UTF-8, or JSON's escapes), which no UTF-8 can carry, as U+FFFD."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def _parse_json(text: str) -> tuple[dict[str, tuple[str, ...]], str]:
@@ -68,23 +75,18 @@ def _parse_json(text: str) -> tuple[dict[str, tuple[str, ...]], str]:
         return {}, "body is not valid JSON"
     if not isinstance(value, dict):
         return {}, "body is JSON, but no object"
-    pairs = ((_clean(str(name)), _scalar(item)) for name, item in value.items())
+    pairs = ((_php_name(clean(name)), _scalar(item)) for name, item in value.items())
     return {name: (text,) for name, text in pairs if text is not None}, ""
 
 
 def _scalar(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _clean(value) if isinstance(value, str) else None
-
-
-def _clean(text: str) -> str:
-    """Without lone surrogates, which no UTF-8 output can carry."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return clean(value) if isinstance(value, str) else None
 
 
 def _decode(text: str) -> str:
-    raw = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if not text.isascii() else text
+    raw = clean(text)
     return unquote_plus(raw, errors="replace") if "%" in raw or "+" in raw else raw
 
 

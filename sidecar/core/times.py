@@ -1,15 +1,14 @@
 """Moments and durations as people and trackers write them."""
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import Any
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)", re.ASCII)
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
-#: A number above this is milliseconds.
+#: A number above this is milliseconds; as seconds (in the year 5138) it is the last moment that counts.
 _MILLISECONDS = 1e11
 
 
@@ -21,25 +20,25 @@ def parse_duration(text: str) -> float | None:
 
 def parse_time(value: Any) -> float | None:
     """Unix seconds of a number (above 10^11 milliseconds), digits, or ISO 8601 (UTC without a zone); else None."""
-    if isinstance(value, bool) or value is None:
-        return None
     if isinstance(value, str):
-        text = value.strip()
-        if not _NUMBER.fullmatch(text):
-            return _parse_iso(text)
-        value = text
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if not math.isfinite(number) or number < 0:
-        return None
-    return number / 1000 if number > _MILLISECONDS else number
+        value = value.strip()
+        seconds = _parse_number(value) if _NUMBER.fullmatch(value) else _parse_iso(value)
+    else:
+        seconds = None if isinstance(value, bool) else _parse_number(value)
+    return seconds if seconds is not None and 0 <= seconds <= _MILLISECONDS else None
 
 
 def iso(moment: float) -> str:
     """A moment for people, UTC to the second."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parse_number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number / 1000 if number > _MILLISECONDS else number
 
 
 def _parse_iso(text: str) -> float | None:

@@ -54,7 +54,7 @@ class Couriers:
     def configure(self, configuration: Configuration) -> None:
         """Another configuration: what is on its way ends in its old lane."""
         self._configuration = configuration
-        self._assign()
+        self._assign(asks=True)
 
     async def stop(self, seconds: float) -> None:
         """Lets requests end that are on their way; after these seconds they are given up, and sent again later."""
@@ -79,7 +79,7 @@ class Couriers:
         """Every lane: its pixel, integrations, state and, where it is held, why and until when."""
         return [self._status(courier) for courier in self._couriers.values() if courier.destinations]
 
-    def _assign(self) -> None:
+    def _assign(self, asks: bool = False) -> None:
         lanes: defaultdict[Lane, list[Destination]] = defaultdict(list)
         self._held = {}
         for destination in sorted(self._destinations, key=lambda each: (each.integration, each.pixel_id, each.route)):
@@ -94,10 +94,10 @@ class Couriers:
             if not courier.destinations:
                 del self._couriers[lane]
         for lane in lanes.keys() - self._couriers.keys():
-            self._begin(lane, tuple(lanes[lane]))
+            self._begin(lane, tuple(lanes[lane]), asks)
 
-    def _begin(self, lane: Lane, destinations: tuple[Destination, ...]) -> None:
-        courier = LaneCourier(lane, self._store, self._graph, self.parks, self._clock, self._chance, self.counts)
+    def _begin(self, lane: Lane, destinations: tuple[Destination, ...], asks: bool = False) -> None:
+        courier = LaneCourier(lane, self._store, self._graph, self.parks, self._clock, self._chance, self.counts, asks)
         courier.destinations = destinations
         self._couriers[lane] = courier
         task = asyncio.create_task(courier.run())

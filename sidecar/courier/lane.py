@@ -37,6 +37,7 @@ class LaneCourier:
         clock: Callable[[], float],
         chance: Callable[[], float],
         counts: Counter[str],
+        asks: bool,
     ) -> None:
         self.lane = lane
         self.destinations: tuple[Destination, ...] = ()
@@ -47,8 +48,8 @@ class LaneCourier:
         self._chance = chance
         self._counts = counts
         self._woken = asyncio.Event()
-        #: A lane that is new to the configuration may ask once, whatever its token or pixel is blamed for.
-        self._asks = True
+        #: A lane that an edit of the configuration made asks first, whatever its pixel or proxy was blamed for before.
+        self._asks = asks
         self._transient = 0
         self._gap_until = 0.0
 
@@ -79,7 +80,7 @@ class LaneCourier:
             return min(park.until - now, _IDLE)
         if self._gap_until > now:
             return min(self._gap_until - now, _IDLE)
-        probes = self._transient > 0 or (park is not None and (park.probes or park.until > now))
+        probes = self._asks or self._transient > 0 or (park is not None and park.probes)
         leased = await self._store.lease(self.destinations, 1 if probes else EVENTS_PER_REQUEST)
         if not leased:
             due_at = await self._store.next_due(self.destinations)
