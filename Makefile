@@ -1,14 +1,41 @@
-.PHONY: test lint
+.PHONY: run demo test lint bench clean
 PYTHON ?= python3
 
+# The daemon in sandbox on the shipped configuration: nothing leaves this machine, and no token is needed.
+run: .venv
+	@printf '%s\n' \
+	  'In another terminal, a postback that brings its own click, and what became of it:' \
+	  '' \
+	  "  curl -i 'http://127.0.0.1:8190/2a76c2a/postback?subid=3sh8so4er3&status=sale&payout=2.61&em=example@gmail.com&campaign=AbCd12&fbclid=IwAR0Example_Click-Id'" \
+	  '  .venv/bin/capi-sidecar explain --id 3sh8so4er3' \
+	  '  .venv/bin/capi-sidecar status' \
+	  ''
+	.venv/bin/capi-sidecar run --sandbox
+
+# Nginx with the shipped files, a stand-in tracker and the daemon: one click, one postback, the event and why.
+demo: .venv
+	@tests/install-parts.sh
+	@.venv/bin/python -m tests.acceptance.demo
+
+# All that CI runs.
 test: lint
+	tests/install-parts.sh
 	.venv/bin/python -m pytest -q tests
 
 lint: .venv
 	.venv/bin/ruff check sidecar tests
+	.venv/bin/ruff format --check -q sidecar tests
 	.venv/bin/mypy
+
+# Ratios against a bare aiohttp handler, from one run on this machine.
+bench: .venv
+	@tests/install-parts.sh
+	@.venv/bin/python -m tests.bench
 
 .venv: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q -e ".[test]"
 	touch .venv
+
+clean:
+	rm -rf .venv var .*_cache

@@ -48,6 +48,7 @@ class Reloader:
         self._hinted = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._observer: Any = None
+        self._folders: frozenset[Path] = frozenset()
         self._seen = ""
 
     async def run(self) -> None:
@@ -118,27 +119,32 @@ class Reloader:
             async with asyncio.timeout(SLOW):
                 await self._hinted.wait()
         except TimeoutError:
-            if self._observer and not self._observer.is_alive():
-                log.warning("watcher.dead", next="it is started again")
-                self._watch()
+            self._watch()
 
     def _watch(self) -> None:
         """Watches the directories of all files: an editor replaces a file, it does not write into it."""
+        folders = _folders(self._directory, self._files)
+        if self._observer and self._observer.is_alive() and folders == self._folders:
+            return
         if self._observer:
             self._observer.stop()
+        self._folders = folders
         self._observer = Observer()
-        folders = {path.resolve().parent for path in self._files} | {path.parent for path in self._files}
-        folders |= {self._directory, self._directory / "mappings", self._directory / "integrations.d"}
-        for folder in {folder.absolute() for folder in folders if folder.is_dir()}:
-            try:
-                self._observer.schedule(_Hints(self._loop, self.hint), str(folder))
-            except OSError as error:
-                log.warning("watcher.refused", directory=folder, error=str(error), next=f"looked at every {SLOW:g} s")
         try:
+            for folder in folders:
+                self._observer.schedule(_Hints(self._loop, self.hint), str(folder))
             self._observer.start()
         except OSError as error:
             self._observer = None
-            log.warning("watcher.refused", error=str(error), next=f"the files are looked at every {SLOW:g} s")
+            log.warning("watcher.refused", error=error.strerror, next=f"the files are looked at every {SLOW:g} s")
+
+
+def _folders(directory: Path, files: Iterable[Path]) -> frozenset[Path]:
+    """Where something can change: the directory of each file, as it is named and as it is."""
+    folders = {directory, directory / "mappings", directory / "integrations.d"}
+    for path in files:
+        folders |= {path.parent, path.resolve().parent}
+    return frozenset(folder.absolute() for folder in folders if folder.is_dir())
 
 
 def content_of(directory: Path, files: Iterable[Path]) -> str:

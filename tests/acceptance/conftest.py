@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parts import Nginx, Squid, Tracker
+
+from tests.acceptance.ours import Daemon, StandIn
+from tests.acceptance.parts import Nginx, Squid, Tracker
 
 
 @pytest.fixture
@@ -37,5 +39,21 @@ def start_squid(tmp_path: Path, running: ExitStack) -> Callable[..., Squid]:
 
     def start(user: str = "proxy", password: str = "secret") -> Squid:
         return running.enter_context(Squid(tmp_path, user, password))
+
+    return start
+
+
+@pytest.fixture
+def standin(tmp_path: Path, running: ExitStack) -> StandIn:
+    return running.enter_context(StandIn(tmp_path))
+
+
+@pytest.fixture
+def start_daemon(tmp_path: Path, running: ExitStack) -> Callable[..., Daemon]:
+    """`start_daemon(yaml, graph=..., intake=...)`: the daemon, which follows the journal of Nginx."""
+
+    def start(yaml: str, **options: Any) -> Daemon:
+        options.setdefault("journal", tmp_path / "journal.ndjson")
+        return running.enter_context(Daemon(tmp_path, yaml, **options))
 
     return start

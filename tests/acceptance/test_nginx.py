@@ -15,11 +15,11 @@ from typing import Self
 import aiohttp
 import pytest
 from aiohttp import web
-from parts import LIMIT, SHIPPED, Nginx, PartFailed, eventually, free_address, render
 from yarl import URL
 
 from sidecar.core.configuration import Tracker
 from sidecar.core.line import Line, read_click, read_postback
+from tests.acceptance.parts import LIMIT, SHIPPED, Nginx, PartFailed, eventually, free_address, render
 
 StartNginx = Callable[..., Nginx]
 

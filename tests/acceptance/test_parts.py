@@ -10,7 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from parts import Nginx, PartFailed, Process, Squid, Tracker, eventually, free_address, installed, wait_until
+
+from tests.acceptance.parts import (
+    Nginx,
+    PartFailed,
+    Process,
+    Squid,
+    Tracker,
+    eventually,
+    free_address,
+    installed,
+    wait_until,
+)
 
 
 async def test_the_proxy_forwards_for_the_right_password_only(
@@ -58,7 +69,7 @@ def test_no_part_outlives_a_killed_test_run(tmp_path: Path) -> None:
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from parts import *
+from tests.acceptance.parts import *
 here = Path({str(tmp_path)!r})
 parts = [Tracker(here).start(), Nginx(here, free_address(), free_address()).start(), Squid(here).start()]
 print(*(part.pid for part in parts), *parts[1].workers(), parts[2].home, flush=True)
