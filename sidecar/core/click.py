@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sidecar.core.parameters import Parameters, first_real, is_macro, last_real
+from sidecar.core.parameters import Parameters, clean, first_real, is_macro, last_real
 from sidecar.core.postback import Postback
 from sidecar.core.times import parse_time
 
@@ -101,9 +101,9 @@ def click_from_json(value: Mapping[str, Any], subid: str) -> Click:
         raise ValueError("click.parameters: give an object of names and values")
     return Click(
         subid=_text(value, "subid") if value.get("subid") is not None else subid,
-        campaign=tuple(str(item) for item in _listed(value.get("campaign"))),
+        campaign=_texts(value.get("campaign")),
         clicked_at=clicked_at,
-        parameters={name: tuple(str(item) for item in _listed(item)) for name, item in parameters.items()},
+        parameters={clean(str(name)): _texts(each) for name, each in parameters.items()},
         **texts,
     )
 
@@ -123,10 +123,10 @@ def _text(value: Mapping[str, Any], name: str) -> str:
     text = value[name]
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise ValueError(f"click.{name}: give a text")
-    return str(text)
+    return clean(str(text))
 
 
-def _listed(value: Any) -> list[Any]:
-    if value is None or value == "":
-        return []
-    return value if isinstance(value, list) else [value]
+def _texts(value: Any) -> tuple[str, ...]:
+    """A text, a number or a list of them."""
+    listed = value if isinstance(value, list) else [] if value in (None, "") else [value]
+    return tuple(clean(str(each)) for each in listed)

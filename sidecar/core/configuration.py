@@ -4,7 +4,7 @@ Durations are seconds. `place` is `FILE:LINE` of the declaration. Every default 
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -192,6 +192,11 @@ class Configuration:
                 found.setdefault(entry, []).append(integration)
         return {entry: tuple(integrations) for entry, integrations in found.items()}
 
+    def of_campaign(self, names: Iterable[str]) -> tuple[Integration, ...]:
+        """The integrations for a campaign that goes by these names, in file order."""
+        found = {each.name: each for name in names for each in self.by_campaign.get(campaign_key(name), ())}
+        return tuple(sorted(found.values(), key=lambda each: self.position[each.name]))
+
     @cached_property
     def by_name(self) -> Mapping[str, Integration]:
         """Integrations by their name."""
@@ -212,6 +217,16 @@ class Configuration:
     def parameters(self) -> frozenset[str]:
         """Every parameter of a postback that some integration may read."""
         return frozenset().union(*(integration.parameters for integration in self.integrations))
+
+    @cached_property
+    def customer_keys(self) -> Mapping[str, str]:
+        """The hashed user_data key of each customer's parameter; where integrations differ, the first decides."""
+        keys: dict[str, str] = {}
+        for integration in self.integrations:
+            for key in HASHED_KEYS:
+                for name in integration.customer_names[key]:
+                    keys.setdefault(name, key)
+        return {**{key: key for key in HASHED_KEYS}, **keys}
 
     @cached_property
     def fbclid_names(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from sidecar.core.status import NoStatus, normalise
 
 #: The names of money, newest first; `value` is not Keitaro's, but networks use it.
 _PAYOUT_NAMES = ("payout", "revenue", "profit", "value")
-_PAYOUT = re.compile(r"\d{1,12}(\.\d+)?")
+_PAYOUT = re.compile(r"\d{1,12}(\.\d+)?", re.ASCII)
 
 #: Digits after the point that can still change a rounded sum.
 _PAYOUT_LENGTH = 40

@@ -21,6 +21,7 @@ _PHONE_LENGTH = range(7, 16)  # E.164 allows 15 digits
 _ZIP_PLUS_FOUR = re.compile(r"\d{5}-\d{4}")
 _YEAR_FIRST = re.compile(r"(\d{4})([-/. ]?)(\d{1,2})\2(\d{1,2})")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4})")
+_LONGEST_COUNTRY = 100
 _GENDERS = {"f": "f", "female": "f", "woman": "f", "w": "f", "m": "m", "male": "m", "man": "m"}
 
 #: English names in use that ISO 3166 spells otherwise.
@@ -57,7 +58,7 @@ def hashed(key: str, value: str, country: str, year: int) -> str:
     if HASH.fullmatch(value):
         return value
     normal = normal_form(key, value, country, year)
-    return hashlib.sha256(normal.encode()).hexdigest() if normal else ""
+    return _digest(normal) if normal else ""
 
 
 def normal_form(key: str, value: str, country: str, year: int) -> str:
@@ -73,8 +74,8 @@ def normal_form(key: str, value: str, country: str, year: int) -> str:
 
 
 def country_code(value: str) -> str:
-    """The ISO 3166-1 alpha-2 code, lowercase, of a code or an English name; empty when there is none."""
-    return _country_code(" ".join(value.casefold().split()))
+    """The ISO 3166-1 alpha-2 code, lowercase, of a code, its hash or an English name; empty when there is none."""
+    return _country_code(" ".join(value.casefold().split())) if len(value) <= _LONGEST_COUNTRY else ""
 
 
 def public_address(value: str) -> str:
@@ -94,10 +95,23 @@ def public_address(value: str) -> str:
 def _country_code(name: str) -> str:
     if name in _COMMON_COUNTRY_NAMES:
         return _COMMON_COUNTRY_NAMES[name]
+    if HASH.fullmatch(name):
+        return _country_hashes().get(name[:64], "")
     try:
         return str(pycountry.countries.lookup(name).alpha_2).lower() if name and not name.isdigit() else ""
     except LookupError:
         return ""
+
+
+@lru_cache(maxsize=1)
+def _country_hashes() -> dict[str, str]:
+    """The codes by their hashes: a stored postback holds the hash of its country."""
+    codes = [str(country.alpha_2).lower() for country in pycountry.countries]
+    return {_digest(code): code for code in codes}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def _email(value: str) -> str:

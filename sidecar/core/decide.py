@@ -1,15 +1,13 @@
 """What becomes of a postback: the one function that the daemon, `explain` and the tests all call."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sidecar.core.click import Click, carried_click, field_or_parameter, filled, stands_alone
-from sidecar.core.configuration import Configuration, Integration, Rule, campaign_key
+from sidecar.core.configuration import Configuration, Integration, Rule
 from sidecar.core.conversion import Conversion, NoConversion, read_conversion
-from sidecar.core.customer import hashed
 from sidecar.core.event import Event, InvalidEvent, Material, build_event
 from sidecar.core.fbclid import find_fbclid
-from sidecar.core.meta import HASH, HASHED_KEYS
 from sidecar.core.parameters import first_real
 from sidecar.core.postback import Postback
 
@@ -68,7 +66,7 @@ def decide(postback: Postback, click: Click | None, configuration: Configuration
         trace.append("click: none seen for this subid yet")
         return Decision("waiting", "no_click", tuple(trace), conversion=conversion)
     trace.append(f"click: from {known.source}, campaign {', '.join(known.campaign) or '(none)'}")
-    integrations = _integrations(known, configuration)
+    integrations = configuration.of_campaign(known.campaign)
     if not integrations:
         reason, words = _no_integration(configuration)
         trace.append(words)
@@ -91,13 +89,6 @@ def _click(click: Click | None, carried: Click | None) -> Click | None:
     if click is not None:
         return filled(click, carried) if carried else click
     return carried if carried and stands_alone(carried) else None
-
-
-def _integrations(click: Click, configuration: Configuration) -> list[Integration]:
-    found = {
-        each.name: each for name in click.campaign for each in configuration.by_campaign.get(campaign_key(name), ())
-    }
-    return sorted(found.values(), key=lambda each: configuration.position[each.name])
 
 
 def _no_integration(configuration: Configuration) -> tuple[str, str]:
@@ -131,10 +122,10 @@ def _outcome(
     material = Material(conversion, click, integration, rule, configuration.tracker.currency, now)
     if rule.skip_zero and not material.worth[0]:
         return Outcome(integration, "ignored", "skip_zero", f"{rule.place}: skip_zero, and the value is zero or absent")
-    if failed := _unmet(conversion, click, integration):
+    if failed := _unmet(material, configuration.customer_keys):
         return Outcome(integration, "ignored", "only", f"only: {failed} does not hold")
     fbclid = find_fbclid(click, integration, conversion.received_at)
-    if fbclid.reason and carried and carried.fbclid and not click.fbclid:
+    if fbclid.reason and carried and carried.fbclid:
         fbclid = find_fbclid(replace(click, fbclid=carried.fbclid), integration, conversion.received_at)
     trace.extend(f"remark: {integration.name}: {remark}" for remark in fbclid.remarks)
     if fbclid.reason:
@@ -166,21 +157,23 @@ def _planned(event: Event, rule: Rule, integration: Integration, conversion: Con
     return Planned(integration.name, event, conversion.received_at + rule.delay, integration.route, held)
 
 
-def _unmet(conversion: Conversion, click: Click, integration: Integration) -> str:
+def _unmet(material: Material, keys: Mapping[str, str]) -> str:
     """The first condition that does not hold; empty when all do. The postback's value comes before the click's."""
-    for name, allowed in integration.only.items():
-        value = first_real(conversion.parameters, (name,)) or field_or_parameter(click, name)
-        if not _among(name, value, allowed, integration):
+    for name, allowed in material.integration.only.items():
+        value = first_real(material.conversion.parameters, (name,)) or field_or_parameter(material.click, name)
+        if not (_among(value, allowed) or (name in keys and _hash_among(keys[name], value, allowed, material))):
             return f"{name} in [{', '.join(allowed)}]"
     return ""
 
 
-def _among(name: str, value: str, allowed: tuple[str, ...], integration: Integration) -> bool:
-    if not HASH.fullmatch(value):
-        return value.casefold() in {each.casefold() for each in allowed}
-    # A stored postback holds the hash of a customer's value: compare what the allowed ones would have become.
-    keys = [key for key, names in integration.customer_names.items() if name in names and key in HASHED_KEYS]
-    return any(value == hashed(key, each, "", 9999) for key in keys for each in allowed)
+def _among(value: str, allowed: tuple[str, ...]) -> bool:
+    return value.casefold() in {each.casefold() for each in allowed}
+
+
+def _hash_among(key: str, value: str, allowed: tuple[str, ...], material: Material) -> bool:
+    """A customer's values are compared by their hashes too: of a stored postback nothing else is left."""
+    digest = material.hashed(key, value)
+    return bool(digest) and any(digest == material.hashed(key, each) for each in allowed)
 
 
 def _one_each(outcomes: list[Outcome]) -> Iterator[Outcome]:

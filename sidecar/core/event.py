@@ -22,7 +22,7 @@ from sidecar.core.conversion import Conversion
 from sidecar.core.customer import country_code, hashed, public_address
 from sidecar.core.fbclid import Fbclid, find_fbp
 from sidecar.core.meta import EVENT_NAME_LENGTH, HASHED_KEYS, OLDEST_EVENT, identifies
-from sidecar.core.parameters import first_real
+from sidecar.core.parameters import Parameters, first_real
 from sidecar.core.template import fill
 
 #: Seconds before Meta's limit at which an event is given up: an answer must still come in time.
@@ -85,6 +85,18 @@ class Material:
             return None, None
         return _rounded(_ARITHMETIC.multiply(self.conversion.payout, value.share)), None
 
+    @cached_property
+    def country(self) -> str:
+        return customer_country(self.conversion.parameters, self.click, self.integration)
+
+    @cached_property
+    def year(self) -> int:
+        return time.gmtime(self.conversion.received_at).tm_year
+
+    def hashed(self, key: str, value: str) -> str:
+        """The hash of a customer's value, in the country and in the year of this conversion."""
+        return hashed(key, value, self.country, self.year)
+
     def text(self, template: str) -> str:
         """A template filled from the conversion, the postback and the click, in this order."""
         return str(fill(template, self.value_of))
@@ -101,7 +113,7 @@ _OWN_NAMES: dict[str, Callable[[Material], str]] = {
     "tid": lambda m: m.conversion.tid,
     "event": lambda m: m.rule.event,
     "campaign": lambda m: field_or_parameter(m.click, "campaign"),
-    "host": lambda m: urlsplit(m.click.url).hostname or "",
+    "host": lambda m: _host(m.click.url),
 }
 
 #: Names that a template may use beside those of parameters.
@@ -139,9 +151,9 @@ def build_event(material: Material, fbclid: Fbclid, trace: list[str]) -> Event |
     return Event(pixel_id, rule.event, event_id, material.time, body)
 
 
-def customer_country(material_country: str, click: Click) -> str:
+def customer_country(parameters: Parameters, click: Click, integration: Integration) -> str:
     """The two-letter country that decides the form of states and post codes."""
-    return country_code(material_country) or country_code(click.country)
+    return country_code(_customer_value("country", parameters, click, integration)) or country_code(click.country)
 
 
 def _event_id(material: Material) -> str:
@@ -175,33 +187,42 @@ def _user_data(material: Material, fbclid: Fbclid, trace: list[str]) -> Iterator
     if not click.user_agent:
         trace.append("remark: the click has no user agent; Meta asks for one on website events")
     yield from ((key, value) for key, value in plain.items() if value)
-    values = dict(customer_values(material.conversion, click, integration))
-    country = customer_country(values.get("country", ""), click)
-    year = time.gmtime(material.now).tm_year
-    for key, value in values.items():
+    for key in integration.customer_names:
+        value = _customer_value(key, material.conversion.parameters, click, integration)
+        if not value:
+            continue
         if key not in HASHED_KEYS:
             yield key, value
-        elif digest := hashed(key, value, country, year):
+        elif digest := material.hashed(key, value):
             yield key, [digest]
         else:
             trace.append(f"remark: {key} is not of the form that Meta asks for and is left out")
 
 
-def customer_values(conversion: Conversion, click: Click, integration: Integration) -> Iterator[tuple[str, str]]:
-    """Each user_data key with its raw value: the postback's, else the click's place.
+def _customer_value(key: str, parameters: Parameters, click: Click, integration: Integration) -> str:
+    """The raw value of a user_data key: the postback's, else the click's place.
 
     A parameter that the configuration names is looked for in the click too: a landing page's form may have put it
     there. Parameters of the default names are not: `st` or `ct` of a click URL is anything.
     """
-    place = {"country": click.country, "st": click.region, "ct": click.city}
-    for key, names in integration.customer_names.items():
-        value = first_real(conversion.parameters, names)
-        if not value and key in integration.customer:
-            value = first_real(click.parameters, names)
-        if not value and names:
-            value = place.get(key, "")
-        if value:
-            yield key, value
+    names = integration.customer_names[key]
+    value = first_real(parameters, names)
+    if not value and key in integration.customer:
+        value = first_real(click.parameters, names)
+    if not value and names and key in _PLACE:
+        value = str(getattr(click, _PLACE[key]))
+    return value
+
+
+#: The fields of a click that say where the customer is.
+_PLACE = {"country": "country", "st": "region", "ct": "city"}
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _custom_data(material: Material, trace: list[str]) -> Mapping[str, Any]:

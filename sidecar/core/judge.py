@@ -15,7 +15,7 @@ THROTTLE = 60.0
 #: Seconds for which a pixel is held after a policy block.
 POLICY_HOLD = 3600.0
 
-_EVENT_PATH = re.compile(r"\$\['data'\]\[(\d+)\]")
+_EVENT_PATH = re.compile(r"\$\['data'\]\[(\d{1,6})\]")
 _WORDS_SHOWN = 300
 
 
@@ -64,7 +64,7 @@ def judge(answer: Answer | Fault, sent: int, now: float) -> Verdict:
         return Verdict("proxy", "proxy", "proxy login: user or password is wrong", http_status=407)
     error = answer.body.get("error") if answer.body is not None else None
     if isinstance(error, Mapping):
-        return _judge_error(answer, error, now)
+        return _judge_error(answer, error, sent, now)
     if answer.status == 429:
         return Verdict("throttled", "meta", "HTTP 429", _regain(answer, now), http_status=429)
     if answer.body is None or not 200 <= answer.status < 300:
@@ -77,18 +77,19 @@ def judge(answer: Answer | Fault, sent: int, now: float) -> Verdict:
     return Verdict("mismatch", "meta", words, http_status=answer.status, fbtrace_id=trace)
 
 
-def _judge_error(answer: Answer, error: Mapping[str, Any], now: float) -> Verdict:
+def _judge_error(answer: Answer, error: Mapping[str, Any], sent: int, now: float) -> Verdict:
     code, subcode = _number(error.get("code")), _number(error.get("error_subcode"))
     kind, whose = _kind(answer.status, code, subcode, error.get("is_transient") is True)
     seconds = {"throttled": _regain(answer, now), "blocked": max(POLICY_HOLD, _regain(answer, now))}.get(kind, 0.0)
     told = [str(error[name]) for name in ("message", "error_user_title", "error_user_msg") if error.get(name)]
-    path = _EVENT_PATH.search(" ".join(told))
+    path = _EVENT_PATH.search(" ".join(told)) if kind == "refused" else None
+    index = int(path[1]) if path else sent
     return Verdict(
         kind,
         whose,
         " / ".join(dict.fromkeys(told))[:_WORDS_SHOWN],
         seconds,
-        int(path[1]) if path and kind == "refused" else None,
+        index if index < sent else None,
         answer.status,
         code,
         subcode,
@@ -115,23 +116,28 @@ def _kind(status: int, code: int | None, subcode: int | None, is_transient: bool
 
 def _regain(answer: Answer, now: float) -> float:
     """Seconds until Meta takes requests again: Retry-After, else the business usage header, else a minute."""
-    if after := answer.headers.get("retry-after", "").strip():
-        if after.isdecimal():
-            return min(float(after), meta.OLDEST_EVENT)
-        try:
-            return max(parsedate_to_datetime(after).timestamp() - now, 0.0)
-        except ValueError:
-            pass
-    return _estimated(answer.headers.get("x-business-use-case-usage", "")) or THROTTLE
+    told = _retry_after(answer.headers.get("retry-after", "").strip(), now)
+    if told is None:
+        told = _estimated(answer.headers.get("x-business-use-case-usage", "")) or THROTTLE
+    return min(max(told, 0.0), meta.OLDEST_EVENT)
+
+
+def _retry_after(text: str, now: float) -> float | None:
+    """Seconds of a number or an HTTP date."""
+    try:
+        return float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
 
 
 def _estimated(usage: str) -> float:
     """Seconds of the largest `estimated_time_to_regain_access`, which is in minutes."""
     try:
         entries = [entry for listed in json.loads(usage).values() for entry in listed]
-        return 60.0 * max(float(entry.get("estimated_time_to_regain_access", 0)) for entry in entries)
-    except (ValueError, AttributeError, TypeError):
+        minutes = max(float(entry.get("estimated_time_to_regain_access", 0)) for entry in entries)
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return 0.0
+    return 60.0 * minutes if minutes > 0 else 0.0
 
 
 def _number(value: Any) -> int | None:

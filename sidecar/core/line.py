@@ -1,21 +1,23 @@
 """A line of the journal: what Nginx's access log says of a click or a postback."""
 
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
-from urllib.parse import urlsplit
 
 from sidecar.core.click import Click, is_subid
-from sidecar.core.configuration import Network, Tracker
-from sidecar.core.parameters import first_real, parse_query
+from sidecar.core.configuration import Tracker
+from sidecar.core.networks import within
+from sidecar.core.parameters import clean, first_real, parse_query
 from sidecar.core.postback import Postback
 
 VERSION = "1"
 _START = b'{"v":"' + VERSION.encode() + b'"'
 _REQUIRED = ("v", "event", "id", "time", "uri")
+
+#: Lone surrogates that only JSON's escapes can make: those of bytes that are no UTF-8 are U+DC80 to U+DCFF.
+_ESCAPED = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 #: What a landing page sends to add parameters to its click (field use; Keitaro documents the parameter).
@@ -48,7 +50,7 @@ def parse_line(raw: bytes) -> Line:
         raise BadLine("no JSON object")
     if value.get("v") != VERSION:
         raise BadLine("another version of the format than 1")
-    line = {name: text for name, text in value.items() if isinstance(text, str) and text not in ("", "-")}
+    line = {name: _bytes_only(text) for name, text in value.items() if isinstance(text, str) and text not in ("", "-")}
     if missing := [name for name in _REQUIRED if name not in line]:
         raise BadLine(f"without {missing[0]}")
     if not _ID.fullmatch(line["id"]) or _seconds(line, "time") is None:
@@ -61,9 +63,9 @@ def read_postback(line: Line) -> Postback:
     return Postback(
         id=line["id"],
         received_at=_arrival(line),
-        method=line.get("method", "GET"),
+        method=_text(line, "method") or "GET",
         uri=line["uri"],
-        type=line.get("type", ""),
+        type=_text(line, "type"),
         body=line.get("body", "").encode("utf-8", "surrogateescape"),
     )
 
@@ -96,16 +98,25 @@ def read_click(line: Line, tracker: Tracker) -> Click | None:
         campaign=_campaign(path, host),
         clicked_at=round(_arrival(line), 3),
         referrer=_text(line, "referer"),
-        url=f"{line.get('scheme', 'https')}://{host}{_clean(path)}" if host else "",
+        url=f"{_text(line, 'scheme') or 'https'}://{host}{clean(path)}" if host else "",
     )
 
 
 def _loads(raw: bytes) -> object:
-    return json.loads(raw.decode("utf-8", "surrogateescape"), strict=False)
+    """Raises ValueError."""
+    try:
+        return json.loads(raw.decode("utf-8", "surrogateescape"), strict=False)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _bytes_only(text: str) -> str:
+    """A text that surrogateescape can turn into bytes again."""
+    return text if text.isascii() else _ESCAPED.sub("\ufffd", text)
 
 
 def _arrival(line: Line) -> float:
-    return (_seconds(line, "time") or 0.0) - (_seconds(line, "took") or 0.0)
+    return max((_seconds(line, "time") or 0.0) - (_seconds(line, "took") or 0.0), 0.0)
 
 
 def _seconds(line: Line, name: str) -> float | None:
@@ -122,39 +133,29 @@ def _subid(line: Line, tracker: Tracker) -> str:
         if kind == "cookie":
             subid = line.get("subid", "")
         else:
-            subid = first_real(parse_query(urlsplit(line.get("location", "")).query), (name,))
+            subid = first_real(parse_query(_query(line.get("location", ""))), (name,))
         if is_subid(subid):
             return subid
     return ""
 
 
+def _query(url: str) -> str:
+    return url.partition("#")[0].partition("?")[2]
+
+
 def _campaign(path: str, host: str) -> tuple[str, ...]:
     """The campaign's alias, or the domain that is bound to a campaign."""
     first = path.strip("/").partition("/")[0]
-    name = host if path.rstrip("/") in ("", "/index.php") else _clean(first)
+    name = host if path.rstrip("/") in ("", "/index.php") else clean(first)
     return (name,) if name else ()
 
 
 def _visitor(line: Line, tracker: Tracker) -> tuple[str, str]:
     """Address and country; a CDN's headers count only when the peer is that CDN."""
-    if tracker.cdn and _within(line.get("peer", ""), tracker.cdn):
-        return line.get("cf_ip", line.get("ip", "")), line.get("country", "")
-    return line.get("ip", ""), ""
-
-
-@lru_cache(maxsize=4096)
-def _within(address: str, networks: tuple[Network, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+    if tracker.cdn and within(line.get("peer", ""), tracker.cdn):
+        return _text(line, "cf_ip") or _text(line, "ip"), _text(line, "country")
+    return _text(line, "ip"), ""
 
 
 def _text(line: Line, name: str) -> str:
-    return _clean(line.get(name, ""))
-
-
-def _clean(text: str) -> str:
-    """Bytes that are no UTF-8 as replacement characters."""
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return clean(line.get(name, ""))

@@ -8,76 +8,45 @@ from urllib.parse import urlencode
 from sidecar.core.click import Click
 from sidecar.core.configuration import Configuration
 from sidecar.core.customer import country_code, hashed
-from sidecar.core.meta import HASHED_KEYS
-from sidecar.core.parameters import Parameters, first_real, is_macro
+from sidecar.core.event import customer_country
+from sidecar.core.parameters import Parameters, is_macro
 from sidecar.core.postback import Postback
 
-#: What Keitaro's documentation names, and the names of a click's own fields.
-_KEITARO = frozenset(
-    [
-        "subid",
-        "sub_id",
-        "status",
-        "payout",
-        "revenue",
-        "profit",
-        "value",
-        "currency",
-        "tid",
-        "cost",
-        "from",
-        "return",
-        "ignore_status",
-        "ignore",
-        "campaign",
-        "clicked_at",
-        "fbclid",
-        "fbp",
-        "fbc",
-        "ip",
-        "user_agent",
-        "ua",
-        "referrer",
-        "country",
-        "region",
-        "city",
-    ]
-)
-_KEITARO_PATTERN = re.compile(r"sub_id_\d{1,2}|extra_param_\d{1,2}|\w+_status")
+#: What a decision reads under these names, of the conversion and of the click, for whatever else they serve.
+_READ = frozenset(
+    ["subid", "sub_id", "status", "ignore_status", "ignore", "payout", "revenue", "profit", "value", "currency", "tid",
+     "campaign", "clicked_at", "fbclid", "fbp", "fbc", "ip", "user_agent", "ua", "referrer", "region", "city"]
+)  # fmt: skip
+
+#: What else Keitaro's documentation names.
+_KEITARO = re.compile(r"cost|from|return|sub_id_\d{1,2}|extra_param_\d{1,2}|\w+_status")
+
+#: Stands for a value that no event could carry, and is none itself: otherwise a second name would take its place.
+_UNUSABLE = "-"
 
 
 def scrubbed(postback: Postback, click: Click | None, configuration: Configuration) -> Postback:
     """The postback with each customer's value replaced by the SHA-256 of its normal form.
 
     The core passes such a hash through, so the same decision comes out again. Parameters that neither Keitaro nor
-    the configuration knows are dropped; so are values that no event could carry.
+    the configuration knows are dropped. Where integrations differ, the first in file order decides.
     """
-    keys = _customer_keys(configuration)
+    keys, known = configuration.customer_keys, configuration.parameters
     parameters = postback.parameters
-    country = _country(parameters, keys, click)
+    country = _country(parameters, click or Click(subid=""), configuration)
     year = time.gmtime(postback.received_at).tm_year
     kept: list[tuple[str, str]] = []
     for name, values in parameters.items():
-        if key := keys.get(name):
-            digest = hashed(key, values[-1].strip(), country, year) if not is_macro(values[-1]) else ""
-            kept += [(name, digest)] if digest else []
-        elif name in _KEITARO or name in configuration.parameters or _KEITARO_PATTERN.fullmatch(name):
+        value = values[-1].strip()
+        if name in keys and name not in _READ:
+            if value and not is_macro(value):
+                kept.append((name, hashed(keys[name], value, country, year) or _UNUSABLE))
+        elif name in _READ or name in known or _KEITARO.fullmatch(name):
             kept += [(name, value) for value in values]
     path = postback.uri.partition("?")[0]
     return replace(postback, uri=f"{path}?{urlencode(kept)}", type="", body=b"")
 
 
-def _customer_keys(configuration: Configuration) -> dict[str, str]:
-    """The hashed user_data key of each parameter; where integrations differ, the first in file order decides."""
-    keys: dict[str, str] = {}
-    for integration in configuration.integrations:
-        for key, names in integration.customer_names.items():
-            if key in HASHED_KEYS:
-                for name in names:
-                    keys.setdefault(name, key)
-    return {**{key: key for key in HASHED_KEYS}, **keys}
-
-
-def _country(parameters: Parameters, keys: dict[str, str], click: Click | None) -> str:
-    names = [name for name, key in keys.items() if key == "country"]
-    return country_code(first_real(parameters, names)) or (country_code(click.country) if click else "")
+def _country(parameters: Parameters, click: Click, configuration: Configuration) -> str:
+    integrations = configuration.of_campaign(click.campaign) or configuration.integrations
+    return customer_country(parameters, click, integrations[0]) if integrations else country_code(click.country)

@@ -98,3 +98,28 @@ def test_only_a_public_address_leaves(value: str, address: str) -> None:
 
 def test_a_number_is_no_country() -> None:
     assert country_code("840") == ""
+
+
+@pytest.mark.parametrize("value", ["US", "United States", "usa"])
+def test_a_country_is_known_by_its_hash_too(value: str) -> None:
+    assert country_code(hashed("country", value, "", 2026)) == "us"
+    assert country_code(hashed("country", value, "", 2026) + ".Ab") == "us"
+
+
+def test_another_hash_is_no_country() -> None:
+    assert country_code("0a" * 32) == ""
+
+
+@pytest.mark.parametrize("key", ["em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country"])
+def test_a_dash_is_a_value_of_no_key(key: str) -> None:
+    assert hashed(key, "-", "", 2026) == ""
+
+
+@pytest.mark.parametrize("key", ["em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country", "external_id"])
+@pytest.mark.parametrize("value", ["a\ud800@b.example", "\udcff", "\u00b2\u2460", "\x00", "\u0663" * 20, "1/1/0000"])
+def test_no_value_raises(key: str, value: str) -> None:
+    hashed(key, value, "us", 2026)
+
+
+def test_sixty_four_kilobytes_are_no_country() -> None:
+    assert country_code("x" * 65536) == ""

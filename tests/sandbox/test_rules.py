@@ -143,7 +143,7 @@ FORM = [
     (bought(content_ids="a"), f"{PLACE}['custom_data']['content_ids']"),
     (bought(contents={"id": "a"}), f"{PLACE}['custom_data']['contents']"),
     (bought(contents=["a"]), f"{PLACE}['custom_data']['contents'][0]"),
-    (bought(contents=[{"id": "a"}, {"name": "b"}]), f'"name" on param "{PLACE}[\'custom_data\'][\'contents\'][1]"'),
+    (bought(contents=[{"id": "a"}, {"name": "b"}]), f"\"name\" on param \"{PLACE}['custom_data']['contents'][1]\""),
 ]
 
 
