@@ -9,6 +9,7 @@ have nginx nginx
 have squid squid
 have openssl openssl
 have setpriv util-linux
+have wrk wrk
 [ "${#missing[@]}" -eq 0 ] && exit 0
 
 # Debian starts a service when it installs it; the tests start their own and need neither ports 80 nor 3128.

@@ -32,8 +32,8 @@ ALLOWED = {
 }  # fmt: skip
 
 #: What the pure part may use of the world: nothing that acts, knows the time or throws dice.
-IMPURE = {"os", "sys", "random", "secrets", "socket", "asyncio", "threading", "sqlite3", "aiohttp", "logging", "pathlib",
-          "subprocess", "requests", "yaml"}  # fmt: skip
+IMPURE = {"os", "sys", "random", "secrets", "socket", "asyncio", "threading", "sqlite3", "aiohttp", "logging",
+          "pathlib", "subprocess", "requests", "yaml"}  # fmt: skip
 
 MODULES = sorted(ROOT.rglob("*.py"))
 

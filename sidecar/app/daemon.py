@@ -43,7 +43,7 @@ _REMEMBERED = 1000
 
 #: Seconds for which a thread may hold the interpreter while another waits. With CPython's own 5 ms the thread that
 #: commits and the event loop wait for one another, which costs three quarters of the intake's rate.
-_SWITCH = 1e-4
+SWITCH = 1e-4
 
 
 def secrets_of(configuration: Configuration) -> list[str]:
@@ -57,7 +57,7 @@ def secrets_of(configuration: Configuration) -> list[str]:
 
 async def serve(settings: Settings, resolve: Resolve, loaded: Loaded, formatter: log.Formatter) -> bool:
     """Runs until SIGTERM or SIGINT; whether it ended well. StoreRefused, OSError or ValueError: it cannot start."""
-    sys.setswitchinterval(_SWITCH)
+    sys.setswitchinterval(SWITCH)
     os.umask(0o077)
     async with AsyncExitStack() as stack:
         daemon = _Daemon(settings, resolve, loaded, formatter)

@@ -3,7 +3,7 @@
 import ssl
 import time
 from collections.abc import Sequence
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
@@ -15,6 +15,8 @@ from sidecar.graph import Sent
 from sidecar.graph.request import LARGEST_ANSWER, answer_of, body_of, path_of
 
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "capi-sidecar", "Accept": "application/json"}
+
+_SOCKS_ERRORS = (ProxyError, ProxyConnectionError, ProxyTimeoutError)
 
 #: Proxy URL schemes of python-socks: with socks5h and socks4 the proxy looks the name up.
 _SOCKS = {"socks5": ("socks5", False), "socks5h": ("socks5", True), "socks4": ("socks4", False)}
@@ -54,16 +56,15 @@ class HttpGraph:
 
     async def _post(self, path: str, body: bytes, proxy: Secret | None) -> Answer | Fault:
         timeout = aiohttp.ClientTimeout(total=self._total, sock_connect=self._connect)
-        url, login = _split_login(proxy)
         try:
             async with self._session(proxy).post(
-                self._base + path, data=body, timeout=timeout, proxy=url, proxy_auth=login, allow_redirects=False
+                self._base + path, data=body, timeout=timeout, proxy=_http_proxy(proxy), allow_redirects=False
             ) as response:
                 raw = await response.content.read(LARGEST_ANSWER)
                 while not response.content.at_eof() and len(raw) < LARGEST_ANSWER:
                     raw += await response.content.read(LARGEST_ANSWER - len(raw))
                 return answer_of(response.status, response.headers, raw)
-        except (aiohttp.ClientError, ProxyError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, *_SOCKS_ERRORS, TimeoutError, OSError, ValueError) as error:
             return fault_of(error, proxy is not None)
 
     def _session(self, proxy: Secret | None) -> aiohttp.ClientSession:
@@ -76,30 +77,23 @@ class HttpGraph:
 
 def fault_of(error: Exception, proxied: bool) -> Fault:
     """Whose fault it is that no answer came, in words without any address or login."""
-    cause = (
-        error.__cause__ if isinstance(error.__cause__, ProxyError | ProxyConnectionError | ProxyTimeoutError) else error
-    )
-    status = getattr(cause, "status", None) or getattr(cause, "error_code", None)
-    if isinstance(cause, aiohttp.ClientHttpProxyError | ProxyError):
-        return Fault("proxy", _PROXY_WORDS.get(status or 0, f"proxy policy or path: it answered {status}"))
-    if isinstance(cause, ProxyTimeoutError):
-        return Fault("proxy", "proxy connect: no answer in time; is it up, and is the port right?")
-    if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return Fault("proxy" if proxied else "meta", "connect: no answer in time")
-    if isinstance(cause, aiohttp.ClientSSLError | ssl.SSLError):
-        return Fault("proxy" if proxied else "meta", "TLS: the certificate or the handshake is not accepted")
-    if isinstance(cause, aiohttp.ClientConnectorDNSError):
-        return Fault("proxy" if proxied else "meta", "DNS: the name is not known")
-    if isinstance(cause, aiohttp.ClientConnectorError | ProxyConnectionError):
-        return Fault("proxy" if proxied else "meta", "connect: refused or unreachable")
-    if isinstance(cause, TimeoutError):
-        return Fault("meta", "no answer in time")
-    if isinstance(cause, ValueError) and not isinstance(cause, aiohttp.ClientError):
-        return Fault("proxy" if proxied else "meta", "the address is none; check its spelling")
-    return Fault("meta", f"the connection broke ({type(cause).__name__})")
-
-
-_PROXY_WORDS = {407: "proxy login: user or password is wrong"}
+    way = "proxy" if proxied else "meta"
+    if isinstance(error, aiohttp.ClientHttpProxyError | ProxyError):
+        status = error.status if isinstance(error, aiohttp.ClientHttpProxyError) else error.error_code
+        login = "proxy login: user or password is wrong"
+        return Fault("proxy", login if status == 407 else f"proxy policy or path: it answered {status}")
+    for kind, whose, words in (
+        (ProxyTimeoutError, "proxy", "proxy connect: no answer in time; is it up, and is the port right?"),
+        (aiohttp.ConnectionTimeoutError, way, "connect: no answer in time"),
+        (aiohttp.ClientSSLError | ssl.SSLError, way, "TLS: the certificate or the handshake is not accepted"),
+        (aiohttp.ClientConnectorDNSError, way, "DNS: the name is not known"),
+        (aiohttp.ClientConnectorError | ProxyConnectionError, way, "connect: refused or unreachable"),
+        (TimeoutError, "meta", "no answer in time"),
+        (aiohttp.InvalidURL, way, "the address is none; check its spelling"),
+    ):
+        if isinstance(error, kind):
+            return Fault(whose, words)
+    return Fault("meta", f"the connection broke ({type(error).__name__})")
 
 
 def _connector(proxy: Secret | None) -> aiohttp.BaseConnector:
@@ -111,12 +105,8 @@ def _connector(proxy: Secret | None) -> aiohttp.BaseConnector:
     return ProxyConnector.from_url(url, rdns=remote_names, limit=0)
 
 
-def _split_login(proxy: Secret | None) -> tuple[str | None, aiohttp.BasicAuth | None]:
-    """The URL without its login, so that no exception can show it; nothing for SOCKS, which the connector speaks."""
-    parts = urlsplit(proxy.reveal()) if proxy else None
-    if parts is None or parts.scheme in _SOCKS:
-        return None, None
-    url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
-    if parts.username is None:
-        return url, None
-    return url, aiohttp.BasicAuth(unquote(parts.username), unquote(parts.password or ""), "utf-8")
+def _http_proxy(proxy: Secret | None) -> str | None:
+    """The proxy that aiohttp itself speaks to; SOCKS is the connector's. No error's own text is ever shown: it may
+    hold the login."""
+    scheme = urlsplit(proxy.reveal()).scheme if proxy else ""
+    return proxy.reveal() if proxy and scheme not in _SOCKS else None

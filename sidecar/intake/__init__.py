@@ -9,6 +9,7 @@ from aiohttp import web
 from sidecar.core.configuration import Configuration
 from sidecar.core.conversion import accepts_key
 from sidecar.core.networks import within
+from sidecar.core.parameters import clean
 from sidecar.core.postback import Postback, key_of
 from sidecar.store.contract import Store, StoreUnavailable
 
@@ -63,7 +64,7 @@ class Intake:
             body = await request.read() if request.can_read_body else b""
         except web.HTTPRequestEntityTooLarge:
             return self._respond("too_large", 413)
-        type = request.headers.get("Content-Type", "") if body else ""
+        type = clean(request.headers.get("Content-Type", "")) if body else ""
         id = self._id(request, configuration)
         postback = Postback(id, received_at, request.method, uri, type, body)
         try:

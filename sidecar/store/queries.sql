@@ -114,7 +114,7 @@ WHERE seq = :seq AND state = 'leased';
 
 -- name: add_attempt
 INSERT INTO attempt (delivery, at, took, proxy, verdict, whose, words, http_status, code, subcode, fbtrace_id)
-VALUES (:delivery, :at, :took, :proxy, :verdict, :whose, :words, :http_status, :code, :subcode, :fbtrace_id);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: hasten
 -- The lane is well again: what waited for its next try goes now.

@@ -6,8 +6,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, fields
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ class SqliteStore:
              "failures": each.failures, "held": each.held, "now": now}
             for each in settlements
         ]  # fmt: skip
-        attempts = [_attempt_row(each.seq, attempt) for each in settlements for attempt in each.attempts]
+        attempts = [(each.seq, *_columns(attempt)) for each in settlements for attempt in each.attempts]
 
         def step(connection: sqlite3.Connection) -> None:
             connection.executemany(_SQL["settle"], rows)
@@ -309,7 +309,7 @@ def _add_deliveries(connection: sqlite3.Connection, ruling: Ruling, configuratio
 
 
 def _destination(connection: sqlite3.Connection, destination: Destination) -> int:
-    values = asdict(destination)
+    values = {"integration": destination.integration, "pixel_id": destination.pixel_id, "route": destination.route}
     found = connection.execute(_SQL["find_destination"], values).fetchone()
     if found is None:
         connection.execute(_SQL["add_destination"], values)
@@ -323,5 +323,7 @@ def _known(connection: sqlite3.Connection, destinations: Sequence[Destination]) 
             yield destination, found[0]
 
 
-def _attempt_row(delivery: int, attempt: Attempt) -> dict[str, Any]:
-    return {"delivery": delivery, **asdict(attempt)}
+@lru_cache(maxsize=16)
+def _columns(attempt: Attempt) -> tuple[Any, ...]:
+    """An attempt's columns; all events of a request share one."""
+    return tuple(getattr(attempt, field.name) for field in fields(attempt))

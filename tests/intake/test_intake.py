@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -118,3 +119,15 @@ async def test_a_unix_socket_is_trusted(serve: Serve, store: SqliteStore, tmp_pa
     async with client.get(TARGET, headers={"X-Request-Id": ID}) as answer:
         assert answer.status == 200
     assert [each.postback.id for each in await store.pending(NOW, 10)] == [ID]
+
+
+async def test_a_content_type_of_any_bytes_is_taken(serve: Serve, store: SqliteStore) -> None:
+    client, _ = await serve()
+    at = client._base_url
+    assert at is not None
+    reader, writer = await asyncio.open_connection(at.host, at.port)
+    head = f"POST {TARGET} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Type: text/\xff\r\n\r\n"
+    writer.write(head.encode("latin-1") + b"x")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert [each.postback.type for each in await store.pending(NOW, 10)] == ["text/\ufffd"]
