@@ -8,15 +8,16 @@ from dataclasses import asdict
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK
 from sidecar.config.load import UNREADABLE, load
 from sidecar.config.secrets import Resolve
-from sidecar.config.shape import Notes
+from sidecar.config.shape import Note
 
 _KEITARO = "switch off Keitaro's own Facebook Conversions integration for the same campaigns, or events are sent twice"
 
 
 def run(options: argparse.Namespace) -> int:
     notes = load(options.config, resolve=Resolve.ALL).notes
+    _soften(notes.mistakes, notes.findings if options.secrets else notes.remarks)
     if not options.secrets:
-        _soften(notes)
+        _soften(notes.findings, notes.remarks)
     if options.json:
         print(json.dumps({kind: [asdict(note) for note in listed] for kind, listed in vars(notes).items()}))
     else:
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     return BAD_CONFIGURATION if notes.mistakes else FOUND if notes.findings else OK
 
 
-def _soften(notes: Notes) -> None:
-    """Secrets are often readable only by the service: without --secrets an unreadable one is a remark."""
-    notes.remarks += [note for note in notes.findings if note.message.startswith(UNREADABLE)]
-    notes.findings = [note for note in notes.findings if not note.message.startswith(UNREADABLE)]
+def _soften(notes: list[Note], others: list[Note]) -> None:
+    """Secrets are often readable only by the service: here an unreadable one says nothing against the configuration."""
+    others += [note for note in notes if note.message.startswith(UNREADABLE)]
+    notes[:] = [note for note in notes if not note.message.startswith(UNREADABLE)]

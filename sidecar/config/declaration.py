@@ -1,7 +1,6 @@
 """What may stand in the YAML files, as shapes. The values that they become are in `sidecar.core.configuration`."""
 
 import ipaddress
-import re
 from decimal import Decimal
 from typing import Any
 
@@ -33,10 +32,9 @@ CUSTOMER_KEYS = (*HASHED_KEYS, "lead_id", "fb_login_id", "subscription_id", "mad
 #: A delayed event must still be young enough for Meta's 7 days when it is sent.
 LONGEST_DELAY = 6 * DAY
 
-_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?")
-
 any_text = text(r"(?s).*", "a text")
 a_name = text(r"(?s).*\S.*", "a text")
+_worth = text(r"payout|none|.*%|\d{1,12}(\.\d{1,6})?", "payout, a percentage such as 50%, a number or none")
 event_name = text(rf"(?s).{{1,{EVENT_NAME_LENGTH}}}", f"an event name of 1 to {EVENT_NAME_LENGTH} characters")
 
 
@@ -57,15 +55,13 @@ def network(at: At) -> Any:
 
 def worth(at: At) -> Any:
     """`payout`, a percentage, a number or `none`."""
-    written = any_text(at)
+    written = _worth(at)
     if written in ("payout", "none"):
         return PAYOUT if written == "payout" else NOTHING
     if written is not MISSING and written.endswith("%"):
         share = percentage(at)
         return share if share is MISSING else Value(share=share)
-    if written is not MISSING and _AMOUNT.fullmatch(written):
-        return Value(amount=Decimal(written))
-    return at.fail("value is payout, a percentage such as 50%, a number or none")
+    return written if written is MISSING else Value(amount=Decimal(written))
 
 
 _RULE = record(
@@ -95,7 +91,8 @@ def rule(at: At) -> Any:
         return given.where("custom_data").fail("a mapping of names and values is needed")
     if taken := [name for name in ("value", "currency") if name in own]:
         given.where("custom_data").fail(f"{taken[0]} is the rule's own key; write it beside event")
-    if "currency" in given and (given.get("value") is None or given["value"].amount is None):
+    worth_is_known = "value" in given or "value" not in given.places
+    if "currency" in given and worth_is_known and given.get("value", PAYOUT).amount is None:
         given.where("currency").fail("a currency is allowed only beside a numeric value; payouts are not converted")
     return Rule(**given, place=at.place)
 
@@ -105,15 +102,8 @@ def status(at: At) -> Any:
     return name if name is MISSING else canonical(name.strip())
 
 
-def rules(at: At) -> Any:
-    """Rules by Keitaro status; two spellings of one status are a mistake."""
-    read: dict[str, Any] = {}
-    for written, each in mapped(a_name, rule)(at).items():
-        name = canonical(written.strip())
-        if name in read:
-            at.fail(f"{written} and another line both mean {name}; keep one")
-        read[name] = each
-    return read
+#: Rules by Keitaro status.
+rules = mapped(status, rule)
 
 
 def mapping(at: At) -> Any:
@@ -139,10 +129,10 @@ names = listed(a_name)
 
 #: Keys of an integration that `defaults` may hold too.
 _COMMON: dict[str, Key | Shape] = {
-    "campaigns": listed(a_name),
-    "pixel_id": text(r"\d{1,20}|.*\{\w+\}.*", "a pixel id: digits, or a placeholder such as {pixel}"),
+    "campaigns": or_null(listed(a_name)),
+    "pixel_id": text(r"\d{1,20}|(\d|\{\w+\})+", "a pixel id: digits, or a placeholder such as {pixel}"),
     "pixels": listed(text(r"\d{1,20}", "a pixel id: digits")),
-    "token": any_text,
+    "token": or_null(any_text),
     "proxy": or_null(listed(any_text)),
     "mapping": mapping,
     "paused": flag,
@@ -163,7 +153,7 @@ defaults = record(_COMMON)
 
 tracker = record(
     {
-        "postback_key": Key(listed(a_name), required=True),
+        "postback_key": Key(listed(any_text), required=True),
         "currency": currency,
         "click_wait": duration(),
         "subid_from": listed(subid_source),
@@ -175,7 +165,9 @@ tracker = record(
         "first_start": duration(DEDUPLICATION),
         "waiting_max": whole(1),
         "admin_api": or_null(
-            record({"url": Key(a_name, required=True), "key": Key(any_text, required=True), "proxy": or_null(any_text)})
+            record(
+                {"url": Key(any_text, required=True), "key": Key(any_text, required=True), "proxy": or_null(any_text)}
+            )
         ),
         "geoip": or_null(any_text),
         "statuses": mapped(status, listed(a_name)),

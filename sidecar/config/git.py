@@ -1,12 +1,13 @@
 """Which git commit a directory stands at, read from files: no lock is taken and no command is run."""
 
+import os
 from pathlib import Path
 
 
 def commit_of(directory: Path) -> str:
     """The commit's hash, or an empty string where there is none."""
     for folder in (directory.resolve(), *directory.resolve().parents):
-        if (folder / ".git").exists():
+        if os.path.exists(folder / ".git"):
             try:
                 return _head(_git_directory(folder / ".git"))
             except (OSError, ValueError):

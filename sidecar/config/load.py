@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from sidecar.config import declaration
 from sidecar.config.git import commit_of
-from sidecar.config.secrets import Resolve, Secrets, Unreadable, bad_reference, has_reference
+from sidecar.config.parse import parse
+from sidecar.config.secrets import Resolve, Secrets, Unreadable, has_bad_reference, has_reference
 from sidecar.config.shape import MISSING, At, Given, Note, Notes, suggestion
 from sidecar.core.configuration import (
     AdminApi,
@@ -26,7 +25,7 @@ from sidecar.core.configuration import (
     StatusMapping,
     Tracker,
 )
-from sidecar.core.secret import Secret
+from sidecar.core.secret import NO_SECRET, Secret
 from sidecar.core.template import placeholders
 
 MAIN = "integrations.yaml"
@@ -34,18 +33,19 @@ MAIN = "integrations.yaml"
 #: Faults whose text begins so are a remark of `check`, and a finding with `--secrets`.
 UNREADABLE = "secret cannot be read"
 
-_CONFLICT = re.compile(r"^(<<<<<<<|>>>>>>>) ", re.MULTILINE)
+_URL = re.compile(r"https?://[^\s/]+\S*")
+_NO_PROXY = "no proxy URL; write scheme://user:password@host:port"
+_BLANK = re.compile(r"\s")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4")
 
 #: Keys of an integration that become its fields unchanged.
 _AS_GIVEN = (
-    "pixel_id", "pixels", "campaigns", "paused", "test_event_code", "api_version", "event_source_url", "event_id",
-    "fbclid_from", "fbp_from", "fbc_from", "only", "customer",
+    "pixels", "campaigns", "paused", "test_event_code", "api_version", "event_source_url", "event_id", "fbclid_from",
+    "fbp_from", "fbc_from", "only", "customer",
 )  # fmt: skip
 
+_PLAIN = "plain sends the visited address as Meta documents it; Keitaro sends its hash"
 _NO_ID_OR_NAME = "looks like a campaign id or name; without tracker.admin_api only aliases and domains match"
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def load(directory: Path, *, resolve: Resolve, environment: Mapping[str, str] | 
     if configuration is not None:
         configuration = replace(configuration, hash=digest, commit=commit_of(directory))
     for notes in (reading.notes.mistakes, reading.notes.findings, reading.notes.remarks):
-        notes.sort()
-    files = (*(directory / name for name in reading.texts), *reading.secrets.files)
+        notes[:] = sorted(set(notes))
+    files = (*(directory / name for name in reading.texts), *sorted(reading.secrets.files))
     return Loaded(configuration, reading.notes, files, digest)
 
 
@@ -95,30 +95,34 @@ class _Reading:
     resolves_key: bool
     notes: Notes = field(default_factory=Notes)
     texts: dict[str, bytes] = field(default_factory=dict)
-    mappings: dict[str, StatusMapping] = field(default_factory=dict)
+    #: By name; None for a file that has a mistake.
+    mappings: dict[str, StatusMapping | None] = field(default_factory=dict)
 
     def configuration(self) -> Configuration | None:
         files = yaml_files(self.directory)
         roots = {name: self._parse(name) for name in files}
         for name, at in roots.items():
-            if name.startswith("mappings/") and at is not None:
+            if name.startswith("mappings/"):
                 stem = Path(name).stem
-                self.mappings[stem] = StatusMapping(stem, declaration.rules(at), name)
+                rules = declaration.rules(at) if at is not None else MISSING
+                self.mappings[stem] = StatusMapping(stem, rules, name) if rules is not MISSING else None
         main = roots[MAIN]
         given = declaration.main_file(main) if main is not None else MISSING
-        if given is MISSING:
-            return None
-        declared: list[Given] = list(given.get("integrations", ()))
+        declared: list[Given] = list(given.get("integrations", ())) if given is not MISSING else []
         for name, at in roots.items():
             if name.startswith("integrations.d/") and at is not None:
                 further = declaration.further_file(at)
                 declared += further.get("integrations", ()) if further is not MISSING else ()
-        tracker = given.get("tracker")
-        defaults = given.get("defaults", {})
-        integrations = self._integrations(declared, defaults, tracker or {})
-        if tracker is None:
+        if given is MISSING:
             return None
-        self._remark_on_names(integrations, tracker)
+        tracker = given.get("tracker") or Given(given.where("tracker"))
+        defaults = given.get("defaults") or Given(given.where("defaults"))
+        integrations = self._integrations(declared, defaults, tracker)
+        if "tracker" not in given:
+            return None
+        pairs = zip(declared, integrations, strict=True)
+        if plain := next((own for own, each in pairs if each.event_source_url == "plain"), None):
+            self.notes.remarks.append(_where(plain, defaults, "event_source_url").note(_PLAIN))
         brake = dict(given.get("brake", {}))
         if "share" in brake:
             brake["share"] = float(brake["share"])
@@ -135,9 +139,7 @@ class _Reading:
         """The hash of everything that was read, secrets included."""
         total = hashlib.sha256()
         parts = [(name, hashlib.sha256(content).hexdigest()) for name, content in self.texts.items()]
-        parts += [(str(path), digest) for path, digest in sorted(self.secrets.files.items())]
-        for name, value in sorted(self.secrets.variables.items()):
-            parts.append((name, hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()))
+        parts += sorted(self.secrets.digests.items())
         for name, digest in parts:
             total.update(f"{name}\0{digest}\0".encode("utf-8", "surrogateescape"))
         return total.hexdigest()[:16]
@@ -146,40 +148,11 @@ class _Reading:
         try:
             content = (self.directory / name).read_bytes()
         except OSError as error:
-            self._mistake(name, f"cannot be read: {error.strerror}; --config names the directory that holds {MAIN}")
+            hint = f"; --config names the directory that holds {MAIN}" if name == MAIN else ""
+            self.notes.mistakes.append(Note(name, 1, 1, "", f"cannot be read: {error.strerror}{hint}"))
             return None
         self.texts[name] = content
-        try:
-            written = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content[: error.start].count(b"\n") + 1
-            self._mistake(name, "not UTF-8", line)
-            return None
-        if conflict := _CONFLICT.search(written):
-            line = written[: conflict.start()].count("\n") + 1
-            self._mistake(name, "a merge conflict was left unresolved; finish the merge", line)
-            return None
-        return self._compose(name, written)
-
-    def _compose(self, name: str, written: str) -> At | None:
-        try:
-            node = yaml.compose(written, Loader=_Loader)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            tab = mark and "\t" in written.split("\n")[mark.line][: mark.column + 1]
-            problem = "a tab; YAML is indented with blanks" if tab else f"no YAML: {error.problem or error.context}"
-            self._mistake(name, problem, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
-            return None
-        except (yaml.YAMLError, RecursionError):
-            self._mistake(name, "no YAML")
-            return None
-        if node is None:
-            self._mistake(name, "the file is empty")
-            return None
-        return At(name, node, "", self.notes)
-
-    def _mistake(self, name: str, message: str, line: int = 1, column: int = 1) -> None:
-        self.notes.mistakes.append(Note(name, line, column, "", message))
+        return parse(name, content, self.notes)
 
     def _tracker(self, given: Given) -> Tracker:
         names = {"currency", "click_wait", "subid_from", "trusted", "cdn", "first_start", "waiting_max", "statuses"}
@@ -195,107 +168,108 @@ class _Reading:
         where = given.where("postback_key")
         if not self.resolves_key and any(map(has_reference, keys)):
             return None
+        if "postback_key" in given and not keys:
+            where.fail("the list of keys is empty; name the part before /postback in the tracker's postback URL")
         found = []
-        for written in keys:
-            value = self._secret(written, where, resolve=True)
+        for written, place in zip(keys, where.items(), strict=False):
+            value = self._secret(written, place, resolve=True)
             if isinstance(value, Unreadable):
-                where.fail(f"{UNREADABLE}: {value}; without the key no postback can be known")
+                place.fail(f"{UNREADABLE}: {value}; without the key no postback can be known")
             elif not value:
-                where.fail("the key is empty")
+                place.fail("the key is empty")
             else:
                 found.append(Secret(value))
         return tuple(found)
 
-    def _admin_api(self, given: Given) -> AdminApi | None:
-        values = {}
-        for name in ("key", "proxy"):
-            if given.get(name) is None:
-                continue
-            value = self._secret(given[name], given.where(name))
-            if isinstance(value, Unreadable):
-                given.where(name).fail(f"{UNREADABLE}: {value}")
-            else:
-                values[name] = Secret(value)
-        return AdminApi(given.get("url", ""), values.get("key", Secret("")), values.get("proxy"))
+    def _admin_api(self, given: Given) -> AdminApi:
+        url, key, proxy = (self._of_admin_api(given, name) for name in ("url", "key", "proxy"))
+        return AdminApi(url.reveal() if url else "", key or NO_SECRET, proxy)
 
-    def _integrations(
-        self, declared: list[Given], defaults: Mapping[str, Any], tracker: Mapping[str, Any]
-    ) -> list[Integration]:
+    def _of_admin_api(self, given: Given, name: str) -> Secret | None:
+        if given.get(name) is None:
+            return None
+        where = given.where(name)
+        value = self._secret(given[name], where)
+        if isinstance(value, Unreadable):
+            where.fail(f"{UNREADABLE}: {value}")
+            return None
+        if self._is_resolved(given[name]) and (fault := _ADMIN_API_FAULTS[name](value)):
+            where.fail(fault)
+        return Secret(value)
+
+    def _integrations(self, declared: list[Given], defaults: Given, tracker: Given) -> list[Integration]:
         names: dict[str, Given] = {}
         built = []
         for given in declared:
             name = given.get("name")
-            if name is None:
-                continue
-            if name in names:
+            if name is not None and names.setdefault(name, given) is not given:
                 first = names[name].where("name")
                 given.where("name").fail(f'an integration "{name}" stands in {first.place} too; names are unique')
-                continue
-            names[name] = given
-            if integration := self._integration(given, defaults, tracker):
-                built.append(integration)
+            built.append(self._integration(given, defaults, tracker))
         return built
 
-    def _integration(self, given: Given, defaults: Any, tracker: Mapping[str, Any]) -> Integration | None:
+    def _integration(self, given: Given, defaults: Given, tracker: Given) -> Integration:
+        """An integration; incomplete where a mistake was noted, which refuses it with all others."""
         shared = {name: tracker[name] for name in ("fbclid_from", "fbp_from", "fbc_from") if name in tracker}
         merged = {**shared, **defaults, **given}
         mapping = self._mapping(given, merged, defaults)
-        if "pixel_id" not in merged:
-            if "pixel_id" not in given.places:
-                given.at.fail("pixel_id is missing")
-            return None
-        if placeholders(merged["pixel_id"]) and not merged.get("pixels"):
-            given.where("pixel_id").fail("a placeholder needs pixels: [...], the list of allowed pixel ids")
+        self._check_pixel_id(given, merged, defaults)
         faults: list[str] = []
-        token = self._token(given, merged, faults)
-        proxies = self._proxies(given, merged, faults)
-        if not merged.get("campaigns"):
+        token = self._token(given, merged, defaults, faults)
+        proxies = self._proxies(given, merged, defaults, faults)
+        if not merged.get("campaigns") and not _is_misread(given, defaults, "campaigns"):
             self._finding(given, "campaigns", "no campaign is named, so no conversion is sent", faults)
-        if mapping is None:
-            return None
-        processing = merged.get("data_processing")
+        processing = merged.get("data_processing") or {}
         integration = Integration(
-            name=given["name"],
-            mapping=mapping,
+            name=given.get("name", ""),
+            pixel_id=merged.get("pixel_id", ""),
+            mapping=mapping or StatusMapping("", {}),
             token=token,
             proxies=proxies,
             route=_route(merged.get("proxy")),
-            data_processing=DataProcessing(**processing) if processing else None,
+            data_processing=DataProcessing(**processing) if "options" in processing else None,
             error="; ".join(faults),
             place=given.at.place,
-            **{name: merged[name] for name in _AS_GIVEN if name in merged},
+            **{name: merged[name] for name in _AS_GIVEN if merged.get(name) is not None},
         )
-        self._check_templates(given, integration)
+        self._check_templates(given, defaults, integration)
         self._remark_on(given, integration)
+        if not tracker.get("admin_api"):
+            self._remark_on_campaigns(given, integration)
         return integration
 
-    def _mapping(self, given: Given, merged: Mapping[str, Any], defaults: Any) -> StatusMapping | None:
-        where = given.where("mapping")
-        if "mapping" not in given and isinstance(defaults, Given) and "mapping" in defaults:
-            where = defaults.where("mapping")
+    def _check_pixel_id(self, given: Given, merged: Mapping[str, Any], defaults: Given) -> None:
+        if "pixel_id" not in merged and not _is_misread(given, defaults, "pixel_id"):
+            given.at.fail("pixel_id is missing")
+        if placeholders(merged.get("pixel_id")) and not merged.get("pixels"):
+            where = _where(given, defaults, "pixel_id")
+            where.fail("a placeholder needs pixels: [...], the list of allowed pixel ids")
+
+    def _mapping(self, given: Given, merged: Mapping[str, Any], defaults: Given) -> StatusMapping | None:
+        where = _where(given, defaults, "mapping")
         mapping = merged.get("mapping")
         if mapping is None:
-            if "mapping" not in given.places:
+            if not _is_misread(given, defaults, "mapping"):
                 given.at.fail("mapping is missing; name a file of mappings/ or write the rules here")
             return None
         if isinstance(mapping, dict):
             return StatusMapping("inline", mapping, where.place)
         if mapping not in self.mappings:
-            if not any(name == f"mappings/{mapping}.yaml" for name in self.texts):
-                where.fail(f'no mapping "{mapping}"; {suggestion(mapping, self.mappings)}')
-            return None
-        return self.mappings[mapping]
+            where.fail(f'no mapping "{mapping}"; {suggestion(mapping, self.mappings)}')
+        return self.mappings.get(mapping)
 
-    def _token(self, given: Given, merged: Mapping[str, Any], faults: list[str]) -> Secret:
-        value = self._secret(merged.get("token", ""), given.where("token"))
+    def _token(self, given: Given, merged: Mapping[str, Any], defaults: Given, faults: list[str]) -> Secret:
+        value = self._secret(merged.get("token") or "", _where(given, defaults, "token"))
         if isinstance(value, Unreadable):
             self._unreadable(given, "token", value, faults)
             return Secret("")
-        if not value:
+        if not value and not _is_misread(given, defaults, "token"):
             self._finding(given, "token", "the token is empty", faults)
         return Secret(value)
 
-    def _proxies(self, given: Given, merged: Mapping[str, Any], faults: list[str]) -> tuple[Secret, ...]:
+    def _proxies(
+        self, given: Given, merged: Mapping[str, Any], defaults: Given, faults: list[str]
+    ) -> tuple[Secret, ...]:
         """Only a missing or null proxy means direct; an empty one is a fault, never a way around."""
         declared = merged.get("proxy")
         if declared is None:
@@ -303,26 +277,25 @@ class _Reading:
         found = []
         if not declared:
             self._finding(given, "proxy", "the list of proxies is empty; write null for a direct way", faults)
-        for written in declared:
-            value = self._secret(written, given.where("proxy"))
+        for written, where in zip(declared, _where(given, defaults, "proxy").items(), strict=False):
+            value = self._secret(written, where)
             if isinstance(value, Unreadable):
                 self._unreadable(given, "proxy", value, faults)
-            elif not value:
-                self._finding(given, "proxy", "the proxy is empty; write null for a direct way", faults)
-            elif self.secrets.resolve or not has_reference(written):
-                if fault := _proxy_fault(value):
-                    if has_reference(written):
-                        self._finding(given, "proxy", fault, faults)
-                    else:
-                        given.where("proxy").fail(fault)
-                found.append(Secret(value))
-            else:
-                found.append(Secret(value))
+                continue
+            fault = _proxy_fault(value) if self._is_resolved(written) else ""
+            if fault and (has_reference(written) or not value):
+                self._finding(given, "proxy", fault, faults)
+            elif fault:
+                where.fail(fault)
+            found.append(Secret(value))
         return tuple(found)
 
+    def _is_resolved(self, written: str) -> bool:
+        return self.secrets.resolve or not has_reference(written)
+
     def _secret(self, written: str, where: At, *, resolve: bool | None = None) -> str | Unreadable:
-        if wrong := bad_reference(written):
-            where.fail(f"{wrong.partition(':')[0][:20]}: a secret is ${{env:NAME}} or ${{file:PATH}}")
+        if has_bad_reference(written):
+            where.fail("no such reference; a secret is ${env:NAME} or ${file:PATH}")
         try:
             return self.secrets.value(written, self.secrets.resolve if resolve is None else resolve)
         except Unreadable as error:
@@ -336,15 +309,16 @@ class _Reading:
         faults.append(f"{name}: {message}")
         self.notes.findings.append(given.where(name).note(message))
 
-    def _check_templates(self, given: Given, integration: Integration) -> None:
+    def _check_templates(self, given: Given, defaults: Given, integration: Integration) -> None:
         """A customer's parameter may stand in no text that Meta or a log sees unhashed."""
         personal = set().union(*integration.customer_names.values())
         if bad := sorted(placeholders(integration.event_id) & personal):
-            given.where("event_id").fail(f"{{{bad[0]}}} is a customer's parameter and may not stand in event_id")
+            where = _where(given, defaults, "event_id")
+            where.fail(f"{{{bad[0]}}} is a customer's parameter and may not stand in event_id")
         for rule in integration.mapping.rules.values():
             if rule and (bad := sorted(placeholders(rule.custom_data) & personal)):
                 message = f"{rule.place}: {{{bad[0]}}} is a customer's parameter and may not stand in custom_data"
-                given.where("mapping").fail(message)
+                _where(given, defaults, "mapping").fail(message)
 
     def _remark_on(self, given: Given, integration: Integration) -> None:
         if integration.test_event_code:
@@ -353,17 +327,22 @@ class _Reading:
         if self.secrets.resolve and 0 < len(integration.token.reveal()) < 6:
             self.notes.remarks.append(given.where("token").note("so short a token cannot be masked in logs"))
 
-    def _remark_on_names(self, integrations: list[Integration], tracker: Given) -> None:
-        if any(each.event_source_url == "plain" for each in integrations):
-            message = "event_source_url: plain sends the visited address as Meta documents it; Keitaro sends its hash"
-            self.notes.remarks.append(tracker.at.note(message))
-        if tracker.get("admin_api"):
-            return
-        for each in integrations:
-            entry = next((entry for entry in each.campaigns if entry.isdecimal() or " " in entry), "")
-            if entry:
-                file, _, line = each.place.rpartition(":")
-                self.notes.remarks.append(Note(file, int(line), 1, each.name, f'"{entry}" {_NO_ID_OR_NAME}'))
+    def _remark_on_campaigns(self, given: Given, integration: Integration) -> None:
+        for entry in integration.campaigns:
+            if entry.isdecimal() or " " in entry:
+                self.notes.remarks.append(given.where("campaigns").note(f'"{entry}" {_NO_ID_OR_NAME}'))
+                return
+
+
+def _where(given: Given, defaults: Given, name: str) -> At:
+    """The place of a key of an integration: its own, or that of `defaults`."""
+    return defaults.where(name) if name in defaults.places and name not in given.places else given.where(name)
+
+
+def _is_misread(given: Given, defaults: Given, name: str) -> bool:
+    """Whether a key stands there with a mistake that was noted already."""
+    source = given if name in given.places else defaults
+    return name in source.places and name not in source
 
 
 def _route(declared: tuple[str, ...] | None) -> str:
@@ -372,11 +351,27 @@ def _route(declared: tuple[str, ...] | None) -> str:
 
 def _proxy_fault(url: str) -> str:
     """What is wrong with a proxy's URL, without the URL: it may hold a password."""
+    if not url:
+        return "the proxy is empty; write null for a direct way"
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "no proxy URL; write scheme://user:password@host:port"
+        return _NO_PROXY
+    if _BLANK.search(url):
+        return _NO_PROXY
     if parts.scheme not in _PROXY_SCHEMES:
         return f"unknown proxy scheme; allowed are {', '.join(_PROXY_SCHEMES)}"
     return "" if parts.hostname and port else "a proxy needs host and port: scheme://host:port"
+
+
+def _url_fault(url: str) -> str:
+    return "" if _URL.fullmatch(url) else "no URL; write https://tracker.example.com"
+
+
+def _key_fault(key: str) -> str:
+    return "" if key else "the key is empty"
+
+
+#: What can be wrong with each text of tracker.admin_api.
+_ADMIN_API_FAULTS = {"url": _url_fault, "key": _key_fault, "proxy": _proxy_fault}

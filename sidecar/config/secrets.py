@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-_REFERENCE = re.compile(r"\$\{([a-z]+):([^}]+)\}")
-_ANY_REFERENCE = re.compile(r"\$\{[^}]*\}")
+_REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 
 #: Bytes of a secret file that are read at most.
 _LARGEST = 65536
@@ -29,47 +28,51 @@ class Unreadable(Exception):
 
 @dataclass
 class Secrets:
-    """Resolves references; remembers which files were read, and a digest of all that was found."""
+    """Resolves references; remembers which files were read, and a digest of what each reference stood for."""
 
     directory: Path
     environment: Mapping[str, str]
     resolve: bool = True
-    files: dict[Path, str] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
+    files: set[Path] = field(default_factory=set)
+    digests: dict[str, str] = field(default_factory=dict)
 
     def value(self, text: str, resolve: bool) -> str:
         """The text with its references replaced; unchanged where they are not to be resolved. Raises Unreadable."""
         if not resolve:
             return text
-        return _REFERENCE.sub(lambda match: self._one(match[1], match[2]), text)
+        return _REFERENCE.sub(self._one, text).strip()
 
-    def _one(self, kind: str, name: str) -> str:
-        if kind == "env":
-            self.variables[name] = self.environment.get(name, "")
-            if name not in self.environment:
-                raise Unreadable(f"the environment has no {name}")
-            return self.environment[name]
-        return self._file(name)
-
-    def _file(self, name: str) -> str:
-        path = self._path(name)
-        self.files[path] = ""
-        try:
-            with path.open("rb") as file:
-                raw = file.read(_LARGEST)
-        except OSError as error:
-            raise Unreadable(f"{path}: {error.strerror}") from None
-        self.files[path] = hashlib.sha256(raw).hexdigest()
+    def _one(self, reference: re.Match[str]) -> str:
+        kind, name = reference.groups()
+        self.digests[reference[0]] = ""
+        raw = self._variable(name) if kind == "env" else self._file(name)
+        self.digests[reference[0]] = hashlib.sha256(raw).hexdigest()
         try:
             return raw.decode().strip()
         except UnicodeDecodeError:
-            raise Unreadable(f"{path}: not UTF-8") from None
+            raise Unreadable(f"{name}: not UTF-8") from None
+
+    def _variable(self, name: str) -> bytes:
+        if name not in self.environment:
+            raise Unreadable(f"the environment has no {name}")
+        return os.fsencode(self.environment[name])
+
+    def _file(self, name: str) -> bytes:
+        path = self._path(name)
+        self.files.add(path)
+        try:
+            with path.open("rb") as file:
+                return file.read(_LARGEST)
+        except OSError as error:
+            raise Unreadable(f"{path}: {error.strerror}") from None
+        except ValueError:
+            raise Unreadable("no file can have this name") from None
 
     def _path(self, name: str) -> Path:
         """A relative file is looked for among systemd's credentials, then beside the configuration."""
         credentials = self.environment.get("CREDENTIALS_DIRECTORY")
-        if credentials and not os.path.isabs(name) and (path := Path(credentials) / name).is_file():
-            return path
+        if credentials and not os.path.isabs(name) and os.path.isfile(Path(credentials, name)):
+            return Path(credentials, name)
         return self.directory / name
 
 
@@ -78,8 +81,6 @@ def has_reference(text: str) -> bool:
     return _REFERENCE.search(text) is not None
 
 
-def bad_reference(text: str) -> str:
-    """The first reference of an unknown kind; empty when there is none."""
-    known = ("${env:", "${file:")
-    wrong = (match[0] for match in _ANY_REFERENCE.finditer(text) if not match[0].startswith(known))
-    return next(wrong, "")
+def has_bad_reference(text: str) -> bool:
+    """Whether something looks like a reference, and is none of the two kinds."""
+    return "${" in _REFERENCE.sub("", text)

@@ -17,6 +17,7 @@ from sidecar.core.times import parse_duration
 MISSING: Any = object()
 
 _NULL = "tag:yaml.org,2002:null"
+_STR = "tag:yaml.org,2002:str"
 _BOOL = "tag:yaml.org,2002:bool"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -66,6 +67,16 @@ class At:
     def child(self, node: yaml.Node, path: str) -> "At":
         return At(self.file, node, path, self.notes)
 
+    def under(self, name: str, node: yaml.Node) -> "At":
+        """The place of a mapping's key or value."""
+        return self.child(node, f"{self.path}.{name}" if self.path else name)
+
+    def items(self) -> "list[At]":
+        """The places of a list's members; a lone value stands for a list of one."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            return [self]
+        return [self.child(node, f"{self.path}[{index}]") for index, node in enumerate(self.node.value)]
+
     @property
     def place(self) -> str:
         return f"{self.file}:{self.node.start_mark.line + 1}"
@@ -76,7 +87,7 @@ Shape = Callable[[At], Any]
 
 def text(pattern: str = r"(?s).+", what: str = "a text") -> Shape:
     """A scalar as it is written, of this pattern."""
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.ASCII)
 
     def read(at: At) -> Any:
         if not isinstance(at.node, yaml.ScalarNode) or _is_null(at.node):
@@ -99,7 +110,7 @@ def whole(least: int = 0, most: int = 10**9) -> Shape:
 
     def read(at: At) -> Any:
         value = at.node.value if isinstance(at.node, yaml.ScalarNode) else ""
-        if re.fullmatch(r"\d{1,10}", value) and least <= int(value) <= most:
+        if re.fullmatch(r"[0-9]{1,10}", value) and least <= int(value) <= most:
             return int(value)
         return at.fail(f"a whole number from {least} to {most} is needed")
 
@@ -121,7 +132,7 @@ def duration(most: float = 3650 * 86400.0) -> Shape:
 def percentage(at: At) -> Any:
     """A share as a Decimal: 50% is 0.5."""
     value = at.node.value if isinstance(at.node, yaml.ScalarNode) else ""
-    match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,4})?)\s?%", value)
+    match = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,4})?) ?%", value)
     return Decimal(match[1]) / 100 if match else at.fail("a percentage such as 50% is needed")
 
 
@@ -130,7 +141,7 @@ def choice(*allowed: str) -> Shape:
 
     def read(at: At) -> Any:
         value = at.node.value if isinstance(at.node, yaml.ScalarNode) else ""
-        return value if value in allowed else at.fail(f"{_shown(value)}; allowed are {', '.join(allowed)}")
+        return value if value in allowed else at.fail(f"{_shown(value)} is unknown; {suggestion(value, allowed)}")
 
     return read
 
@@ -144,26 +155,29 @@ def listed(shape: Shape) -> Shape:
     """A tuple; a lone value stands for a list of one."""
 
     def read(at: At) -> Any:
-        if not isinstance(at.node, yaml.SequenceNode):
-            value = shape(at)
-            return MISSING if value is MISSING else (value,)
-        values = [shape(at.child(node, f"{at.path}[{index}]")) for index, node in enumerate(at.node.value)]
-        return tuple(value for value in values if value is not MISSING)
+        values = tuple(value for value in map(shape, at.items()) if value is not MISSING)
+        return values if values or isinstance(at.node, yaml.SequenceNode) else MISSING
 
     return read
 
 
 def mapped(key: Shape, value: Shape) -> Shape:
-    """A dict of any keys of one shape."""
+    """A dict of any keys of one shape; two spellings of one key are a mistake."""
 
     def read(at: At) -> Any:
         found: dict[str, Any] = {}
+        first: dict[str, yaml.Node] = {}
         for name_node, node in _pairs(at):
-            name = key(at.child(name_node, at.path))
-            item = value(at.child(node, f"{at.path}.{name_node.value}"))
-            if name is not MISSING and item is not MISSING:
+            place = at.child(name_node, at.path)
+            name = key(place)
+            item = value(at.under(name_node.value, node))
+            if name in first:
+                line = first[name].start_mark.line + 1
+                place.fail(f'"{name_node.value}" and "{first[name].value}" in line {line} are one; keep one of them')
+            elif name is not MISSING and item is not MISSING:
                 found[name] = item
-        return found
+                first[name] = name_node
+        return found if isinstance(at.node, yaml.MappingNode) else MISSING
 
     return read
 
@@ -172,11 +186,11 @@ def free(at: At) -> Any:
     """Whatever JSON can say; texts that YAML would turn into a date or a number in another base stay texts."""
     node = at.node
     if isinstance(node, yaml.SequenceNode):
-        return [free(at.child(item, f"{at.path}[{index}]")) for index, item in enumerate(node.value)]
+        return [free(item) for item in at.items()]
     if isinstance(node, yaml.MappingNode):
-        return {str(name.value): free(at.child(item, f"{at.path}.{name.value}")) for name, item in _pairs(at)}
+        return {str(name.value): free(at.under(name.value, item)) for name, item in _pairs(at)}
     value = str(node.value)
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    plain = isinstance(node, yaml.ScalarNode) and not node.style and node.tag != _STR
     if _is_null(node):
         return None
     if plain and value in ("true", "false"):
@@ -205,7 +219,8 @@ class Given(dict[str, Any]):
         self.places: dict[str, At] = {}
 
     def where(self, name: str) -> At:
-        return self.places.get(name, self.at)
+        """The place of a key; of one that was not given, the record's."""
+        return self.places.get(name) or self.at.under(name, self.at.node)
 
 
 def record(keys: Mapping[str, Key | Shape]) -> Callable[[At], Any]:
@@ -214,11 +229,14 @@ def record(keys: Mapping[str, Key | Shape]) -> Callable[[At], Any]:
 
     def read(at: At) -> Any:
         given = Given(at)
+        if not isinstance(at.node, yaml.MappingNode):
+            _pairs(at)
+            return MISSING
         names = set()
         for name_node, node in _pairs(at):
             name = str(name_node.value)
             names.add(name)
-            place = at.child(node, f"{at.path}.{name}" if at.path else name)
+            place = at.under(name, node)
             if name not in known:
                 at.child(name_node, place.path).fail(f"unknown key; {suggestion(name, known)}")
                 continue
@@ -229,7 +247,7 @@ def record(keys: Mapping[str, Key | Shape]) -> Callable[[At], Any]:
         for name, key in known.items():
             if key.required and name not in names:
                 at.fail(f"{name} is missing")
-        return given if isinstance(at.node, yaml.MappingNode) else MISSING
+        return given
 
     return read
 
