@@ -29,7 +29,7 @@ from sidecar.graph.http import HttpGraph
 from sidecar.graph.sandbox import SandboxGraph
 from sidecar.intake import Intake
 from sidecar.journal.tail import Tail
-from sidecar.net import listen
+from sidecar.net import UnixAddress, listen
 from sidecar.resolver import Resolver
 from sidecar.retention import Janitor
 from sidecar.sandbox.standin import StandIn
@@ -37,6 +37,9 @@ from sidecar.store.sqlite import SqliteStore
 
 #: Seconds that a request to Meta, under way at a stop, may still take.
 _LAST_REQUEST = 6.0
+
+#: Seconds that an answer, under way at a stop, may still take.
+_LAST_ANSWER = 1.0
 
 #: Events that the sandbox inside the daemon remembers.
 _REMEMBERED = 1000
@@ -95,13 +98,17 @@ class _Daemon:
         stack.push_async_callback(self._graph.close)
         token = admin_token(self._settings.admin_token)
         self._formatter.mask([token])
-        await self._open(stack, web.AppRunner(application(self, token, self._standin), access_log=None),
-                         self._settings.admin, "admin")  # fmt: skip
+        admin = web.AppRunner(application(self, token, self._standin), access_log=None, shutdown_timeout=_LAST_ANSWER)
+        await self._open(stack, admin, self._settings.admin, "admin")
         await self._couriers.start()
         stack.push_async_callback(self._couriers.stop, _LAST_REQUEST)
         for run in (self._resolver.run, self._janitor.run, self._reloader.run, *(tail.run for tail in self._tails)):
             self._keep_running(stack, run)
-        await self._open(stack, web.ServerRunner(self._intake.server()), self._settings.intake, "intake")
+        intake = web.ServerRunner(self._intake.server(), shutdown_timeout=_LAST_ANSWER)
+        await self._open(stack, intake, self._settings.intake, "intake")
+        if isinstance(self._settings.intake, UnixAddress):
+            # Nginx is another user; who may come here is for the socket's directory to say.
+            os.chmod(self._settings.intake.path, 0o666)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopped.set)

@@ -48,7 +48,7 @@ class Couriers:
             self._destinations |= new
             self._assign()
         for lane in {lane_of(each, self._configuration) for each in destinations}:
-            if isinstance(lane, Lane):
+            if isinstance(lane, Lane) and lane in self._couriers:
                 self._couriers[lane].wake()
 
     def configure(self, configuration: Configuration) -> None:
@@ -72,8 +72,8 @@ class Couriers:
         if destination in self._held:
             return self._held[destination]
         lane = lane_of(destination, self._configuration)
-        park = self.parks.of(lane) if isinstance(lane, Lane) else None
-        return park.state if park and park.until > self._clock() else ""
+        park = self.parks.of(lane, self._clock()) if isinstance(lane, Lane) else None
+        return park.state if park else ""
 
     def status(self) -> list[dict[str, Any]]:
         """Every lane: its pixel, integrations, state and, where it is held, why and until when."""
@@ -110,17 +110,17 @@ class Couriers:
         if task.cancelled() or task.exception() is None:
             return
         log.error("lane.broken", pixel_id=lane.pixel_id, error=type(task.exception()).__name__)
-        if broken := self._couriers.pop(lane, None):
-            asyncio.get_running_loop().call_later(1.0, self._begin, lane, broken.destinations)
+        self._couriers.pop(lane, None)
+        asyncio.get_running_loop().call_later(1.0, self._assign)
 
     def _status(self, courier: LaneCourier) -> dict[str, Any]:
-        park = self.parks.of(courier.lane)
+        held = self.parks.of(courier.lane, self._clock()) or courier.failing
         return {
             "pixel_id": courier.lane.pixel_id,
             "integrations": sorted({each.integration for each in courier.destinations}),
-            "state": park.state if park else "active",
-            "why": park.kind if park else "",
-            "words": park.words if park else "",
-            "since": park.since if park else None,
-            "until": park.until if park else None,
+            "state": held.state if held else "active",
+            "why": held.kind if held else "",
+            "words": held.words if held else "",
+            "since": held.since if held else None,
+            "until": held.until if held else None,
         }

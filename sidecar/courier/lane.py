@@ -11,7 +11,7 @@ from sidecar.core.judge import Verdict, judge
 from sidecar.core.meta import EVENTS_PER_REQUEST
 from sidecar.core.schedule import delay
 from sidecar.courier.outcome import outcome
-from sidecar.courier.parks import Parks
+from sidecar.courier.parks import Park, Parks
 from sidecar.graph import Graph
 from sidecar.store.contract import Store, StoreUnavailable
 
@@ -51,7 +51,8 @@ class LaneCourier:
         #: A lane that an edit of the configuration made asks first, whatever its pixel or proxy was blamed for before.
         self._asks = asks
         self._transient = 0
-        self._gap_until = 0.0
+        #: Why Meta is asked only now and then, with one event; None while it answers.
+        self.failing: Park | None = None
 
     def wake(self) -> None:
         """Something may be due."""
@@ -75,12 +76,12 @@ class LaneCourier:
     async def step(self) -> float:
         """Sends what is due; seconds until the next look."""
         now = self._clock()
-        park = self._parks.of(self.lane)
+        park = self._parks.of(self.lane, now)
         if park and not self._asks and park.until > now:
             return min(park.until - now, _IDLE)
-        if self._gap_until > now:
-            return min(self._gap_until - now, _IDLE)
-        probes = self._asks or self._transient > 0 or (park is not None and park.probes)
+        if self.failing and self.failing.until > now:
+            return min(self.failing.until - now, _IDLE)
+        probes = self._asks or self.failing is not None or (park is not None and park.probes)
         leased = await self._store.lease(self.destinations, 1 if probes else EVENTS_PER_REQUEST)
         if not leased:
             due_at = await self._store.next_due(self.destinations)
@@ -115,6 +116,8 @@ class LaneCourier:
         at = self._clock()
         sent = await self._graph.send(self.lane, [each.body for each in batch])
         verdict = judge(sent.answer, len(batch), self._clock())
+        # Meta repeats a malformed token in its error.
+        verdict = replace(verdict, words=verdict.words.replace(self.lane.token.reveal() or "***", "***"))
         self._counts["requests"] += 1
         self._counts[f"verdict {verdict.kind}"] += 1
         attempt = Attempt(
@@ -140,18 +143,20 @@ class LaneCourier:
         if verdict.kind == "accepted":
             if self._parks.lift(self.lane):
                 log.info("lane.resumed", pixel_id=self.lane.pixel_id)
-            if self._transient:
+            if self.failing:
                 log.info("lane.well", pixel_id=self.lane.pixel_id, failed=self._transient)
-                self._transient = 0
+                self._transient, self.failing = 0, None
                 await self._store.hasten(self.destinations)
         elif verdict.kind in ("transient", "mismatch"):
-            self._transient += 1
-            self._gap_until = now + min(delay(self._transient, self._chance()), LONGEST_GAP)
-            if verdict.kind == "mismatch" or self._transient == 1:
+            if verdict.kind == "mismatch" or not self.failing:
                 log.warning("lane.failing", pixel_id=self.lane.pixel_id, whose=verdict.whose, why=verdict.words)
+            self._transient += 1
+            gap = min(delay(self._transient, self._chance()), LONGEST_GAP)
+            since = self.failing.since if self.failing else now
+            self.failing = Park("failing", verdict.kind, verdict.words, since, now + gap, gap)
         elif verdict.kind in ("refused", "unknown"):
             log.error(f"event.{verdict.kind}", pixel_id=self.lane.pixel_id, code=verdict.code, subcode=verdict.subcode,
-                      events=sent, why=verdict.words)  # fmt: skip
+                      events=sent, next="explain --id EVENT_ID")  # fmt: skip
         elif park := self._parks.note(self.lane, verdict, now):
             names = ", ".join(sorted({each.integration for each in self.destinations}))
             log.error(f"lane.{park.state}", pixel_id=self.lane.pixel_id, integration=names, why=park.kind,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from sidecar.core.delivery import Lane
 from sidecar.core.judge import Verdict
 
-#: Seconds until a parked lane probes by itself: some faults are mended at Meta, with the token unchanged.
-FIRST_PROBE = 900.0
+#: Seconds until a parked lane probes by itself: some faults are mended at Meta, with the token unchanged. A proxy that
+#: restarts is back at once, and asking it costs nobody anything.
+FIRST_PROBE = {"token": 900.0, "permission": 900.0, "proxy": 30.0}
 LONGEST_PROBE = 6 * 3600.0
 
 #: What a fault concerns: every lane with the same value is held.
@@ -22,7 +23,8 @@ _CONCERNS: dict[str, Callable[[Lane], Hashable]] = {
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Held as `state` (`parked` or `throttled`) since and until a moment, with the fault's kind and words."""
+    """Held as `state` (`parked`, `throttled` or, between two tries, `failing`) since and until a moment, with the
+    fault's kind and words; `step` is how many seconds it is held this time."""
 
     state: str
     kind: str
@@ -43,10 +45,12 @@ class Parks:
     def __init__(self) -> None:
         self._parks: dict[Hashable, Park] = {}
 
-    def of(self, lane: Lane) -> Park | None:
-        """What holds a lane the longest."""
-        held = [park for concern in _CONCERNS.values() if (park := self._parks.get(concern(lane)))]
-        return max(held, key=lambda park: park.until, default=None)
+    def of(self, lane: Lane, now: float) -> Park | None:
+        """What holds a lane the longest. A throttle is over with its time; a park when an event was taken."""
+        found = [park for concern in _CONCERNS.values() if (park := self._parks.get(concern(lane)))]
+        return max(
+            (park for park in found if park.probes or park.until > now), key=lambda park: park.until, default=None
+        )
 
     def note(self, lane: Lane, verdict: Verdict, now: float) -> Park | None:
         """Parks what a verdict blames, twice as long as the last time; the park if it is a new one."""
@@ -69,5 +73,5 @@ def _park(verdict: Verdict, before: Park | None, now: float) -> Park:
         return Park("throttled", verdict.kind, verdict.words, since, now + verdict.seconds, 0.0)
     if verdict.kind == "blocked":
         return Park("parked", verdict.kind, verdict.words, since, now + verdict.seconds, verdict.seconds)
-    step = min(before.step * 2, LONGEST_PROBE) if before and before.step else FIRST_PROBE
+    step = min(before.step * 2, LONGEST_PROBE) if before and before.step else FIRST_PROBE[verdict.kind]
     return Park("parked", verdict.kind, verdict.words, since, now + step, step)

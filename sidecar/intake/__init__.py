@@ -55,6 +55,7 @@ class Intake:
         )
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to one request."""
         received_at = self._clock()
         configuration = self._configuration()
         uri = request.raw_path

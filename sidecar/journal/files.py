@@ -1,5 +1,6 @@
 """The files of a journal, and which part of each is new."""
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -39,17 +40,17 @@ class Chunk:
 
 
 def files_of(journal: Path) -> list[File]:
-    """The journal and what it was rotated into, oldest first. Compressed ones cannot be followed."""
+    """The journal and what it was rotated into, oldest first; raises OSError when its directory cannot be read.
+
+    Compressed ones cannot be followed. That there is none yet is no error: Nginx may not have written.
+    """
     found = []
-    for path in journal.parent.glob(f"{journal.name}*"):
-        if path.suffix in _COMPRESSED:
-            continue
-        try:
+    for path in _names(journal):
+        with contextlib.suppress(FileNotFoundError):  # rotated away just now
             status = path.stat()
-        except FileNotFoundError:  # rotated away just now
-            continue
-        found.append((status.st_mtime_ns, path != journal, File(path, status.st_dev, status.st_ino, status.st_size)))
-    return [file for *_, file in sorted(found, key=lambda each: (each[0], not each[1]))]
+            file = File(path, status.st_dev, status.st_ino, status.st_size)
+            found.append((status.st_mtime_ns, path == journal, file))
+    return [file for *_, file in sorted(found, key=lambda each: each[:2])]
 
 
 def read_new(file: File, place: Place | None) -> Chunk | None:
@@ -83,6 +84,15 @@ def read_new(file: File, place: Place | None) -> Chunk | None:
         return None
     behind = Place(file.device, file.inode, head, position + (end or len(data)))
     return Chunk([line for line in data[:end].split(b"\n") if line], behind, int(skipped))
+
+
+def _names(journal: Path) -> list[Path]:
+    try:
+        names = os.listdir(journal.parent)
+    except FileNotFoundError:
+        return []
+    return [journal.parent / name for name in names
+            if name.startswith(journal.name) and not name.endswith(_COMPRESSED)]  # fmt: skip
 
 
 def _head(beginning: bytes, known: bytes = b"") -> bytes:

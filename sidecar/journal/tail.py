@@ -62,13 +62,19 @@ class Tail:
             await asyncio.sleep(pause)
 
     async def poll(self) -> None:
-        """Reads all that is new."""
+        """Reads all that is new. One file that cannot be read (OSError) keeps no other from being read."""
         started_at = self._clock()
         await self._open()
         files = await asyncio.to_thread(files_of, self.journal)
+        unreadable: OSError | None = None
         for file in files:
-            await self._follow(file)
+            try:
+                await self._follow(file)
+            except OSError as error:
+                unreadable = error
         await self._drop_places({(file.device, file.inode) for file in files})
+        if unreadable:
+            raise unreadable
         self.read_to_end_at = started_at
 
     async def _open(self) -> None:

@@ -17,8 +17,11 @@ from sidecar.store.contract import Pending, Ruling, Store, StoreUnavailable
 #: Postbacks that are decided in one step.
 BATCH = 256
 
-#: Seconds after which an overdue postback is looked at again, when the journal was not yet read to its end.
-AGAIN = 5.0
+#: Seconds after the end of the wait in which the journal is read once more: a click may have come at the last moment.
+GRACE = 1.0
+
+#: Seconds after which an overdue postback is looked at again, when no journal could be read to its end since.
+AGAIN = 30.0
 
 #: Seconds between two looks when nothing is known to be due.
 _IDLE = 60.0
@@ -103,7 +106,7 @@ class Resolver:
             return Ruling(pending, "decided", decision, subid, kept)
         ends_at = pending.stored_at + configuration.tracker.click_wait
         if pending.state == "undecided" or now < ends_at:
-            return Ruling(pending, "waiting", decision, subid, due_at=ends_at)
+            return Ruling(pending, "waiting", decision, subid, due_at=ends_at + GRACE)
         if self._read_to_end_at() <= ends_at:
             return Ruling(pending, "waiting", decision, subid, due_at=now + AGAIN)
         return Ruling(pending, "expired", expire(decision), subid)

@@ -44,25 +44,20 @@ class Janitor:
         if buried := await self._store.bury():
             log.error("delivery.dead", why="deadline", events=buried)
         now, retention = self._clock(), self._configuration().retention
-        forgotten = await self._scrub(now - retention.raw)
+        await self._scrub(now - retention.raw)
         for what, seconds in _kept(retention).items():
-            while count := await self._store.forget(what, now - seconds, STEP):
-                forgotten += count
+            while await self._store.forget(what, now - seconds, STEP):
                 await asyncio.sleep(0.01)
-        if forgotten:
-            await self._store.tidy()
+        await self._store.tidy()
 
-    async def _scrub(self, before: float) -> int:
+    async def _scrub(self, before: float) -> None:
         """Postbacks that were kept whole for a decision that did not come."""
-        total = 0
         while raw := await self._store.raw(before, STEP):
             configuration, pace, kept = self._configuration(), Pace(), []
             for each in raw:
                 kept.append(scrubbed(each.postback, None, configuration))
                 await pace.breathe()
             await self._store.scrub(kept)
-            total += len(raw)
-        return total
 
     async def _follow_clock(self) -> None:
         offset = self._clock() - time.monotonic()

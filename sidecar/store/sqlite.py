@@ -229,8 +229,10 @@ class SqliteStore:
 
 
 def _checkpoint(path: Path) -> None:
+    """Most of it while others write; only the rest makes them wait."""
     connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    for mode in ("PASSIVE", "TRUNCATE"):
+        connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
     connection.close()
 
 

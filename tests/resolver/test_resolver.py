@@ -75,7 +75,7 @@ async def test_it_expires_when_the_wait_is_over_and_the_journal_was_read_since(t
     await tried.settle()
     assert await tried.reasons() == [("waiting", "waiting", "no_click")]
     tried.read_to_end_at = NOW + 901
-    clock.move(5)
+    clock.move(30)
     await tried.settle()
     assert await tried.reasons() == [("expired", "rejected", "click_expired")]
 
