@@ -13,6 +13,7 @@ from sidecar.config.shape import (
     duration,
     flag,
     free,
+    is_null,
     listed,
     mapped,
     or_null,
@@ -125,6 +126,13 @@ def event_source_url(at: At) -> Any:
     return text(r"hashed|plain|https?://\S+", "hashed, plain or a URL with placeholders")(at)
 
 
+def proxies(at: At) -> Any:
+    """A list of proxies; None for a written null, which means direct. A value left blank means nothing: it is ()."""
+    if is_null(at.node):
+        return None if at.node.value else ()
+    return listed(any_text)(at)
+
+
 names = listed(a_name)
 
 #: Keys of an integration that `defaults` may hold too.
@@ -133,7 +141,7 @@ _COMMON: dict[str, Key | Shape] = {
     "pixel_id": text(r"\d{1,20}|(\d|\{\w+\})+", "a pixel id: digits, or a placeholder such as {pixel}"),
     "pixels": listed(text(r"\d{1,20}", "a pixel id: digits")),
     "token": or_null(any_text),
-    "proxy": or_null(listed(any_text)),
+    "proxy": proxies,
     "mapping": mapping,
     "paused": flag,
     "test_event_code": any_text,
@@ -184,7 +192,7 @@ main_file = record(
                 for name in ("click", "click_without_fbclid", "postback", "raw", "body", "key", "attempt")
             }
         ),
-        "graph": record({"connect": duration(), "total": duration()}),
+        "graph": record({"connect": duration(least=0.1), "total": duration(least=1.0)}),
         "brake": record({"share": percentage, "least": whole()}),
         "canary": record({"every": duration()}),
         "integrations": listed(integration),

@@ -95,6 +95,8 @@ class _Reading:
     resolves_key: bool
     notes: Notes = field(default_factory=Notes)
     texts: dict[str, bytes] = field(default_factory=dict)
+    #: The user_data key that each customer's parameter fills, and where that was first said.
+    customer: dict[str, tuple[str, str]] = field(default_factory=dict)
     #: By name; None for a file that has a mistake.
     mappings: dict[str, StatusMapping | None] = field(default_factory=dict)
 
@@ -233,6 +235,7 @@ class _Reading:
             **{name: merged[name] for name in _AS_GIVEN if merged.get(name) is not None},
         )
         self._check_templates(given, defaults, integration)
+        self._check_customer(given, defaults, integration)
         self._remark_on(given, integration)
         if not tracker.get("admin_api"):
             self._remark_on_campaigns(given, integration)
@@ -312,13 +315,23 @@ class _Reading:
     def _check_templates(self, given: Given, defaults: Given, integration: Integration) -> None:
         """A customer's parameter may stand in no text that Meta or a log sees unhashed."""
         personal = set().union(*integration.customer_names.values())
-        if bad := sorted(placeholders(integration.event_id) & personal):
-            where = _where(given, defaults, "event_id")
-            where.fail(f"{{{bad[0]}}} is a customer's parameter and may not stand in event_id")
+        for key in ("event_id", "event_source_url", "pixel_id"):
+            if bad := sorted(placeholders(getattr(integration, key)) & personal):
+                where = _where(given, defaults, key)
+                where.fail(f"{{{bad[0]}}} is a customer's parameter and may not stand in {key}")
         for rule in integration.mapping.rules.values():
             if rule and (bad := sorted(placeholders(rule.custom_data) & personal)):
                 message = f"{rule.place}: {{{bad[0]}}} is a customer's parameter and may not stand in custom_data"
                 _where(given, defaults, "mapping").fail(message)
+
+    def _check_customer(self, given: Given, defaults: Given, integration: Integration) -> None:
+        """A stored value is the hash of one key's normal form: a parameter cannot be two of them."""
+        for key, names in integration.customer_names.items():
+            for name in names:
+                other, place = self.customer.setdefault(name, (key, integration.place))
+                if other != key:
+                    message = f"parameter {name} is {key} here and {other} in {place}; it can be one of them only"
+                    _where(given, defaults, "customer").fail(message)
 
     def _remark_on(self, given: Given, integration: Integration) -> None:
         if integration.test_event_code:

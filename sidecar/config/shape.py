@@ -90,7 +90,7 @@ def text(pattern: str = r"(?s).+", what: str = "a text") -> Shape:
     compiled = re.compile(pattern, re.ASCII)
 
     def read(at: At) -> Any:
-        if not isinstance(at.node, yaml.ScalarNode) or _is_null(at.node):
+        if not isinstance(at.node, yaml.ScalarNode) or is_null(at.node):
             return at.fail(f"{_kind(at.node)} where {what} is needed")
         value = str(at.node.value)
         return value if compiled.fullmatch(value) else at.fail(f"{_shown(value)} is not {what}")
@@ -117,13 +117,15 @@ def whole(least: int = 0, most: int = 10**9) -> Shape:
     return read
 
 
-def duration(most: float = 3650 * 86400.0) -> Shape:
+def duration(most: float = 3650 * 86400.0, least: float = 0.0) -> Shape:
     """Seconds of `90s 15m 2h 1d`."""
 
     def read(at: At) -> Any:
         value = parse_duration(at.node.value) if isinstance(at.node, yaml.ScalarNode) else None
         if value is None:
             return at.fail("a duration such as 90s, 15m, 2h or 1d is needed")
+        if value < least:
+            return at.fail(f"a duration of at least {least:g}s is needed")
         return value if value <= most else at.fail(f"a duration of at most {most / 3600:g}h is allowed")
 
     return read
@@ -148,7 +150,7 @@ def choice(*allowed: str) -> Shape:
 
 def or_null(shape: Shape) -> Shape:
     """null, or the shape."""
-    return lambda at: None if _is_null(at.node) else shape(at)
+    return lambda at: None if is_null(at.node) else shape(at)
 
 
 def listed(shape: Shape) -> Shape:
@@ -191,7 +193,7 @@ def free(at: At) -> Any:
         return {str(name.value): free(at.under(name.value, item)) for name, item in _pairs(at)}
     value = str(node.value)
     plain = isinstance(node, yaml.ScalarNode) and not node.style and node.tag != _STR
-    if _is_null(node):
+    if is_null(node):
         return None
     if plain and value in ("true", "false"):
         return value == "true"
@@ -283,14 +285,15 @@ def _pairs(at: At) -> Sequence[tuple[yaml.Node, yaml.Node]]:
     return list({**merged, **pairs}.values())
 
 
-def _is_null(node: yaml.Node) -> bool:
+def is_null(node: yaml.Node) -> bool:
+    """Whether a node is YAML's null, written or left blank."""
     return isinstance(node, yaml.ScalarNode) and node.tag == _NULL
 
 
 def _kind(node: yaml.Node) -> str:
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
-    return "a list" if isinstance(node, yaml.SequenceNode) else "nothing" if _is_null(node) else "a lone value"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "nothing" if is_null(node) else "a lone value"
 
 
 def _shown(value: str) -> str:
