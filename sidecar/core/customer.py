@@ -49,6 +49,7 @@ _US_STATES = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=64)  # each value is asked for twice in a row: for the event, and for what is kept of the postback
 def hashed(key: str, value: str, country: str, year: int) -> str:
     """The SHA-256 hex of the normal form of a user_data value; empty when the value is bad.
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.ours import Daemon, StandIn
-from tests.acceptance.parts import Nginx, Squid, Tracker
+from tests.acceptance.parts import Nginx, Squid, Tracker, free_address
+from tests.acceptance.road import Road
 
 
 @pytest.fixture
@@ -55,5 +56,19 @@ def start_daemon(tmp_path: Path, running: ExitStack) -> Callable[..., Daemon]:
     def start(yaml: str, **options: Any) -> Daemon:
         options.setdefault("journal", tmp_path / "journal.ndjson")
         return running.enter_context(Daemon(tmp_path, yaml, **options))
+
+    return start
+
+
+@pytest.fixture
+def start_road(
+    start_nginx: Callable[..., Nginx], start_daemon: Callable[..., Daemon], standin: StandIn
+) -> Callable[[str], Road]:
+    """`start_road(yaml)`: everything from the client to the stand-in for Meta."""
+
+    def start(yaml: str) -> Road:
+        intake = free_address()
+        daemon = start_daemon(yaml, graph=standin.url, intake=intake)
+        return Road(start_nginx(intake), daemon, standin)
 
     return start

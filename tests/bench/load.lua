@@ -8,7 +8,8 @@ function request()
   number = number + 1
   local subid = string.format("bench%08d", number % clicks)
   return wrk.format("GET", "/2a76c2a/postback?subid=" .. subid .. "&tid=" .. run .. "x" .. number
-    .. "&status=sale&payout=2.61&em=example@gmail.com&fn=John&ln=Snow&ph=+71234567890")
+    .. "&status=sale&payout=2.61&em=buyer" .. number .. "@gmail.com&fn=John&ln=Snow" .. number % 1000
+    .. "&ph=+7123" .. 1000000 + number)
 end
 
 if pause > 0 then
