@@ -1,25 +1,59 @@
-"""Which git commit a directory stands at, read from files: no lock is taken and no command is run."""
+"""Where a directory stands in git. The daemon never takes git's lock, and trusts no other owner's hooks."""
 
 import os
+import subprocess
 from pathlib import Path
+
+#: `git status` without its lock and without a file system monitor, in a repository of another owner too.
+_STATUS = ("status", "--porcelain", "--untracked-files=normal", "--", ".")
+
+#: Seconds that git may take.
+_PATIENCE = 5.0
 
 
 def commit_of(directory: Path) -> str:
-    """The commit's hash, or an empty string where there is none."""
+    """The commit's hash, read from files; empty where there is none."""
+    git = git_directory(directory)
+    try:
+        return _head(git) if git else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def is_busy(directory: Path) -> bool:
+    """Whether git is changing the files: its lock is there."""
+    git = git_directory(directory)
+    return git is not None and (git / "index.lock").exists()
+
+
+def is_dirty(directory: Path) -> bool:
+    """Whether the directory differs from its commit; False where git cannot say."""
+    command = ["git", "-c", "core.fsmonitor=false", "-c", f"safe.directory={_top(directory)}", "-C", str(directory)]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(
+            [*command, *_STATUS], capture_output=True, env=environment, timeout=_PATIENCE, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and bool(done.stdout.strip())
+
+
+def git_directory(directory: Path) -> Path | None:
+    """`.git`, or what its file names in a worktree; None outside of a repository."""
     for folder in (directory.resolve(), *directory.resolve().parents):
-        if os.path.exists(folder / ".git"):
+        entry = folder / ".git"
+        if os.path.exists(entry):
             try:
-                return _head(_git_directory(folder / ".git"))
+                return entry if entry.is_dir() else folder / entry.read_text().removeprefix("gitdir:").strip()
             except (OSError, ValueError):
-                return ""
-    return ""
+                return None
+    return None
 
 
-def _git_directory(entry: Path) -> Path:
-    """`.git` itself, or what its file names in a worktree."""
-    if entry.is_dir():
-        return entry
-    return (entry.parent / entry.read_text().removeprefix("gitdir:").strip()).resolve()
+def _top(directory: Path) -> Path:
+    folders = (directory.resolve(), *directory.resolve().parents)
+    return next((folder for folder in folders if os.path.exists(folder / ".git")), directory)
 
 
 def _head(git: Path) -> str:

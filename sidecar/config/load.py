@@ -13,7 +13,7 @@ from sidecar.config import declaration
 from sidecar.config.git import commit_of
 from sidecar.config.parse import parse
 from sidecar.config.secrets import Resolve, Secrets, Unreadable, has_bad_reference, has_reference
-from sidecar.config.shape import MISSING, At, Given, Note, Notes, suggestion
+from sidecar.config.shape import MISSING, At, Given, Note, Notes, pairs, suggestion
 from sidecar.core.configuration import (
     AdminApi,
     Brake,
@@ -26,9 +26,11 @@ from sidecar.core.configuration import (
     Tracker,
 )
 from sidecar.core.secret import NO_SECRET, Secret
+from sidecar.core.status import KNOWN, Status, canonical, normalise
 from sidecar.core.template import placeholders
 
 MAIN = "integrations.yaml"
+FOLDERS = ("integrations.d", "mappings")
 
 #: Faults whose text begins so are a remark of `check`, and a finding with `--secrets`.
 UNREADABLE = "secret cannot be read"
@@ -52,21 +54,31 @@ _NO_ID_OR_NAME = "looks like a campaign id or name; without tracker.admin_api on
 class Loaded:
     """A configuration with what there is to say about it; None when a mistake refuses it.
 
-    `files` are all that it was read from, secret files included: a change in one of them is a changed configuration.
+    `texts` are the YAML files by name; `files` are all that it was read from, secret files included: a change in one
+    of them is a changed configuration.
     """
 
     configuration: Configuration | None
     notes: Notes
     files: tuple[Path, ...]
     hash: str
+    texts: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def load(directory: Path, *, resolve: Resolve, environment: Mapping[str, str] | None = None) -> Loaded:
+def load(
+    directory: Path,
+    *,
+    resolve: Resolve,
+    environment: Mapping[str, str] | None = None,
+    secrets_beside: Path | None = None,
+) -> Loaded:
     """Reads integrations.yaml, integrations.d/*.yaml and mappings/*.yaml of a directory.
 
-    A postback_key that is a reference and is not resolved accepts any key.
+    A postback_key that is a reference and is not resolved accepts any key. Relative secret files are looked for beside
+    the configuration, or in `secrets_beside` where what is read is a copy of it.
     """
-    secrets = Secrets(directory, os.environ if environment is None else environment, resolve is Resolve.ALL)
+    variables = os.environ if environment is None else environment
+    secrets = Secrets(secrets_beside or directory, variables, resolve is Resolve.ALL)
     reading = _Reading(directory, secrets, resolve is not Resolve.NOTHING)
     configuration = reading.configuration()
     digest = reading.digest()
@@ -77,13 +89,13 @@ def load(directory: Path, *, resolve: Resolve, environment: Mapping[str, str] | 
     for notes in (reading.notes.mistakes, reading.notes.findings, reading.notes.remarks):
         notes[:] = sorted(set(notes))
     files = (*(directory / name for name in reading.texts), *sorted(reading.secrets.files))
-    return Loaded(configuration, reading.notes, files, digest)
+    return Loaded(configuration, reading.notes, files, digest, reading.texts)
 
 
 def yaml_files(directory: Path) -> list[str]:
     """The files of a configuration in the order in which they count, relative to its directory."""
     found = [MAIN]
-    for folder in ("integrations.d", "mappings"):
+    for folder in FOLDERS:
         found += sorted(f"{folder}/{path.name}" for path in (directory / folder).glob("*.yaml") if path.is_file())
     return found
 
@@ -97,10 +109,13 @@ class _Reading:
     texts: dict[str, bytes] = field(default_factory=dict)
     #: The user_data key that each customer's parameter fills, and where that was first said.
     customer: dict[str, tuple[str, str]] = field(default_factory=dict)
+    #: The words of tracker.statuses by the status that they become.
+    statuses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: By name; None for a file that has a mistake.
     mappings: dict[str, StatusMapping | None] = field(default_factory=dict)
 
     def configuration(self) -> Configuration | None:
+        self._remark_on_yml()
         files = yaml_files(self.directory)
         roots = {name: self._parse(name) for name in files}
         for name, at in roots.items():
@@ -118,6 +133,10 @@ class _Reading:
         if given is MISSING:
             return None
         tracker = given.get("tracker") or Given(given.where("tracker"))
+        self.statuses = tracker.get("statuses", {})
+        for name, at in roots.items():
+            if at is not None and self.mappings.get(Path(name).stem) and name.startswith("mappings/"):
+                self._check_reach(at)
         defaults = given.get("defaults") or Given(given.where("defaults"))
         integrations = self._integrations(declared, defaults, tracker)
         if "tracker" not in given:
@@ -155,6 +174,14 @@ class _Reading:
             return None
         self.texts[name] = content
         return parse(name, content, self.notes)
+
+    def _remark_on_yml(self) -> None:
+        found = [self.directory / f"{Path(MAIN).stem}.yml"]
+        for folder in (*FOLDERS, "tests"):
+            found += (self.directory / folder).glob("*.yml")
+        for path in filter(Path.is_file, found):
+            name = path.relative_to(self.directory).as_posix()
+            self.notes.remarks.append(Note(name, 1, 1, "", f"not read; rename it to {path.stem}.yaml, or move it away"))
 
     def _tracker(self, given: Given) -> Tracker:
         names = {"currency", "click_wait", "subid_from", "trusted", "cdn", "first_start", "waiting_max", "statuses"}
@@ -256,10 +283,23 @@ class _Reading:
                 given.at.fail("mapping is missing; name a file of mappings/ or write the rules here")
             return None
         if isinstance(mapping, dict):
+            self._check_reach(where)
             return StatusMapping("inline", mapping, where.place)
         if mapping not in self.mappings:
             where.fail(f'no mapping "{mapping}"; {suggestion(mapping, self.mappings)}')
         return self.mappings.get(mapping)
+
+    def _check_reach(self, rules: At) -> None:
+        """A rule for a status that no word becomes. The known ones always come: by a list in the postback's URL."""
+        for name, node in pairs(rules) if self.statuses else ():
+            status = canonical(str(name.value).strip())
+            other = _other_status(status, self.statuses)
+            if status not in KNOWN and other:
+                message = (
+                    f'never used: tracker.statuses turns "{status}" into {other}; '
+                    f"write the rule for {other}, or take {status} from that list"
+                )
+                self.notes.findings.append(rules.child(name, rules.under(str(name.value), node).path).note(message))
 
     def _token(self, given: Given, merged: Mapping[str, Any], defaults: Given, faults: list[str]) -> Secret:
         value = self._secret(merged.get("token") or "", _where(given, defaults, "token"))
@@ -350,6 +390,13 @@ class _Reading:
 def _where(given: Given, defaults: Given, name: str) -> At:
     """The place of a key of an integration: its own, or that of `defaults`."""
     return defaults.where(name) if name in defaults.places and name not in given.places else given.where(name)
+
+
+def _other_status(status: str, statuses: Mapping[str, tuple[str, ...]]) -> str:
+    """What becomes of the word for a status that neither it nor any other word becomes; else an empty text."""
+    made = [normalise({"status": (word,)}, statuses, ()) for word in (status, *statuses.get(status, ()))]
+    found = [each.name for each in made if isinstance(each, Status)]
+    return found[0] if found and status not in found else ""
 
 
 def _is_misread(given: Given, defaults: Given, name: str) -> bool:

@@ -1,6 +1,9 @@
-"""Shapes of YAML: each reads a node into a value, or notes every mistake at its place.
+"""Shapes of YAML: each reads a node into a value, or notes every mistake at its place, and says in JSON Schema what it
+takes.
 
-Scalars are read as they are written, never as YAML would resolve them: `0123456`, `NO` and `12:34:56` stay texts.
+Scalars are read as they are written, never as YAML would resolve them: `0123456`, `NO` and `12:34:56` stay texts. An
+editor resolves them before it asks the schema. So a schema takes every type that a scalar may seem to have, and refuses
+nothing that the shape reads.
 """
 
 import difflib
@@ -82,12 +85,43 @@ class At:
         return f"{self.file}:{self.node.start_mark.line + 1}"
 
 
-Shape = Callable[[At], Any]
+Schema = dict[str, Any]
+
+#: Schemas that stand once in a document, under $defs, by name.
+Definitions = dict[str, Schema]
 
 
-def text(pattern: str = r"(?s).+", what: str = "a text") -> Shape:
-    """A scalar as it is written, of this pattern."""
-    compiled = re.compile(pattern, re.ASCII)
+@dataclass(frozen=True)
+class Shape:
+    """Reads a node; says what it takes, adding the named parts to the definitions of the document."""
+
+    read: Callable[[At], Any]
+    schema: Callable[[Definitions], Schema]
+
+    def __call__(self, at: At) -> Any:
+        return self.read(at)
+
+
+def document(shape: Shape, title: str) -> Schema:
+    """The JSON Schema of a file of this shape."""
+    definitions: Definitions = {}
+    own = shape.schema(definitions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **own, "$defs": definitions}
+
+
+def named(name: str, shape: Shape) -> Shape:
+    """The same shape; its schema stands once in a document and is referred to by this name."""
+
+    def schema(definitions: Definitions) -> Schema:
+        definitions[name] = definitions.get(name) or shape.schema(definitions)
+        return {"$ref": f"#/$defs/{name}"}
+
+    return Shape(shape.read, schema)
+
+
+def text(pattern: str, what: str, examples: Iterable[str] = ()) -> Shape:
+    """A scalar as it is written, of this pattern, which Python and ECMAScript read alike: no flags, no \\d, no \\w."""
+    compiled = re.compile(pattern)
 
     def read(at: At) -> Any:
         if not isinstance(at.node, yaml.ScalarNode) or is_null(at.node):
@@ -95,14 +129,30 @@ def text(pattern: str = r"(?s).+", what: str = "a text") -> Shape:
         value = str(at.node.value)
         return value if compiled.fullmatch(value) else at.fail(f"{_shown(value)} is not {what}")
 
-    return read
+    def schema(_: Definitions) -> Schema:
+        seeming = [kind for kind, written in _SEEMING.items() if compiled.fullmatch(written)]
+        least = {} if not seeming or compiled.fullmatch("-7") else {"minimum": 0}
+        suggested = {"examples": list(examples)} if examples else {}
+        return {"type": ["string", *seeming], "pattern": _whole(pattern), **least, **suggested}
+
+    return Shape(read, schema)
 
 
-def flag(at: At) -> Any:
-    """true or false."""
+#: How a text looks that YAML takes for something else.
+_SEEMING = {"boolean": "true", "integer": "7", "number": "0.5"}
+
+
+def _read_flag(at: At) -> Any:
     if isinstance(at.node, yaml.ScalarNode) and at.node.tag == _BOOL:
         return str(at.node.value).lower() in ("true", "yes", "on", "y")
     return at.fail("true or false is needed")
+
+
+#: true or false. YAML 1.2 takes the other words of YAML 1.1 for texts.
+flag = Shape(
+    _read_flag,
+    lambda _: {"type": ["boolean", "string"], "pattern": _whole("yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF")},
+)
 
 
 def whole(least: int = 0, most: int = 10**9) -> Shape:
@@ -114,7 +164,11 @@ def whole(least: int = 0, most: int = 10**9) -> Shape:
             return int(value)
         return at.fail(f"a whole number from {least} to {most} is needed")
 
-    return read
+    def schema(_: Definitions) -> Schema:
+        number = {"type": "integer", "minimum": least, "maximum": most}
+        return {"anyOf": [number, {"type": "string", "pattern": _whole("[0-9]{1,10}")}]}
+
+    return Shape(read, schema)
 
 
 def duration(most: float = 3650 * 86400.0, least: float = 0.0) -> Shape:
@@ -128,14 +182,34 @@ def duration(most: float = 3650 * 86400.0, least: float = 0.0) -> Shape:
             return at.fail(f"a duration of at least {least:g}s is needed")
         return value if value <= most else at.fail(f"a duration of at most {most / 3600:g}h is allowed")
 
-    return read
+    def schema(_: Definitions) -> Schema:
+        examples = ["90s", "15m", "2h", "1d"]
+        return {"type": "string", "pattern": _whole(r"\s*[0-9]+(\.[0-9]+)?[smhd]\s*"), "examples": examples}
+
+    return Shape(read, schema)
 
 
-def percentage(at: At) -> Any:
-    """A share as a Decimal: 50% is 0.5."""
+def duration_of(seconds: float) -> str:
+    """Seconds as they are written, in the largest unit that holds them whole."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if seconds and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
+
+
+_PERCENTAGE = r"([0-9]{1,4}(\.[0-9]{1,4})?) ?%"
+
+
+def _read_percentage(at: At) -> Any:
     value = at.node.value if isinstance(at.node, yaml.ScalarNode) else ""
-    match = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,4})?) ?%", value)
+    match = re.fullmatch(_PERCENTAGE, value)
     return Decimal(match[1]) / 100 if match else at.fail("a percentage such as 50% is needed")
+
+
+#: A share as a Decimal: 50% is 0.5.
+percentage = Shape(
+    _read_percentage, lambda _: {"type": "string", "pattern": _whole(_PERCENTAGE), "examples": ["50%", "12.5%"]}
+)
 
 
 def choice(*allowed: str) -> Shape:
@@ -145,12 +219,15 @@ def choice(*allowed: str) -> Shape:
         value = at.node.value if isinstance(at.node, yaml.ScalarNode) else ""
         return value if value in allowed else at.fail(f"{_shown(value)} is unknown; {suggestion(value, allowed)}")
 
-    return read
+    return Shape(read, lambda _: {"enum": list(allowed)})
 
 
 def or_null(shape: Shape) -> Shape:
     """null, or the shape."""
-    return lambda at: None if is_null(at.node) else shape(at)
+    return Shape(
+        lambda at: None if is_null(at.node) else shape(at),
+        lambda definitions: {"anyOf": [shape.schema(definitions), {"type": "null"}]},
+    )
 
 
 def listed(shape: Shape) -> Shape:
@@ -160,7 +237,11 @@ def listed(shape: Shape) -> Shape:
         values = tuple(value for value in map(shape, at.items()) if value is not MISSING)
         return values if values or isinstance(at.node, yaml.SequenceNode) else MISSING
 
-    return read
+    def schema(definitions: Definitions) -> Schema:
+        item = shape.schema(definitions)
+        return {"anyOf": [{"type": "array", "items": item}, item]}
+
+    return Shape(read, schema)
 
 
 def mapped(key: Shape, value: Shape) -> Shape:
@@ -169,7 +250,7 @@ def mapped(key: Shape, value: Shape) -> Shape:
     def read(at: At) -> Any:
         found: dict[str, Any] = {}
         first: dict[str, yaml.Node] = {}
-        for name_node, node in _pairs(at):
+        for name_node, node in pairs(at):
             place = at.child(name_node, at.path)
             name = key(place)
             item = value(at.under(name_node.value, node))
@@ -181,16 +262,21 @@ def mapped(key: Shape, value: Shape) -> Shape:
                 first[name] = name_node
         return found if isinstance(at.node, yaml.MappingNode) else MISSING
 
-    return read
+    def schema(definitions: Definitions) -> Schema:
+        names, item = key.schema(definitions), value.schema(definitions)
+        suggested = names.get("enum") or names.get("examples", ())
+        properties = dict.fromkeys(suggested, item)
+        return {"type": "object", "propertyNames": names, "properties": properties, "additionalProperties": item}
+
+    return Shape(read, schema)
 
 
-def free(at: At) -> Any:
-    """Whatever JSON can say; texts that YAML would turn into a date or a number in another base stay texts."""
+def _read_free(at: At) -> Any:
     node = at.node
     if isinstance(node, yaml.SequenceNode):
-        return [free(item) for item in at.items()]
+        return [_read_free(item) for item in at.items()]
     if isinstance(node, yaml.MappingNode):
-        return {str(name.value): free(at.under(name.value, item)) for name, item in _pairs(at)}
+        return {str(name.value): _read_free(at.under(name.value, item)) for name, item in pairs(at)}
     value = str(node.value)
     plain = isinstance(node, yaml.ScalarNode) and not node.style and node.tag != _STR
     if is_null(node):
@@ -204,12 +290,22 @@ def free(at: At) -> Any:
     return value
 
 
+#: Whatever JSON can say; texts that YAML would turn into a date or a number in another base stay texts.
+free = Shape(_read_free, lambda _: {})
+
+
 @dataclass(frozen=True)
 class Key:
-    """One key of a record: its shape, and whether it must be there."""
+    """One key of a record: its shape, what an editor says of it, and its default as it would be written."""
 
     shape: Shape
+    about: str
+    default: Any = None
     required: bool = False
+
+    def schema(self, definitions: Definitions) -> Schema:
+        default = {} if self.default is None else {"default": self.default}
+        return {**self.shape.schema(definitions), "description": self.about, **default}
 
 
 class Given(dict[str, Any]):
@@ -225,17 +321,16 @@ class Given(dict[str, Any]):
         return self.places.get(name) or self.at.under(name, self.at.node)
 
 
-def record(keys: Mapping[str, Key | Shape]) -> Callable[[At], Any]:
+def record(known: Mapping[str, Key]) -> Shape:
     """A mapping of known keys; the others are mistakes."""
-    known = {name: key if isinstance(key, Key) else Key(key) for name, key in keys.items()}
 
     def read(at: At) -> Any:
         given = Given(at)
         if not isinstance(at.node, yaml.MappingNode):
-            _pairs(at)
+            pairs(at)
             return MISSING
         names = set()
-        for name_node, node in _pairs(at):
+        for name_node, node in pairs(at):
             name = str(name_node.value)
             names.add(name)
             place = at.under(name, node)
@@ -251,7 +346,12 @@ def record(keys: Mapping[str, Key | Shape]) -> Callable[[At], Any]:
                 at.fail(f"{name} is missing")
         return given
 
-    return read
+    def schema(definitions: Definitions) -> Schema:
+        properties = {name: key.schema(definitions) for name, key in known.items()}
+        required = [name for name, key in known.items() if key.required]
+        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+    return Shape(read, schema)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -263,26 +363,31 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"allowed are {', '.join(known[:30])}" if known else "there are none"
 
 
-def _pairs(at: At) -> Sequence[tuple[yaml.Node, yaml.Node]]:
+def pairs(at: At) -> Sequence[tuple[yaml.Node, yaml.Node]]:
     """The pairs of a mapping, merge keys expanded; a key that stands twice is a mistake."""
     if not isinstance(at.node, yaml.MappingNode):
         at.fail(f"{_kind(at.node)} where a mapping (key: value) is needed")
         return ()
-    pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     for name_node, node in at.node.value:
         if name_node.tag == _MERGE:
             for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-                for pair in _pairs(at.child(source, at.path)):
+                for pair in pairs(at.child(source, at.path)):
                     merged.setdefault(str(pair[0].value), pair)
         elif not isinstance(name_node, yaml.ScalarNode):
             at.child(name_node, at.path).fail("a key must be a plain text")
-        elif name_node.value in pairs:
-            first = pairs[name_node.value][0].start_mark.line + 1
+        elif name_node.value in own:
+            first = own[name_node.value][0].start_mark.line + 1
             at.child(name_node, at.path).fail(f'key "{name_node.value}" stands here twice; first in line {first}')
         else:
-            pairs[name_node.value] = (name_node, node)
-    return list({**merged, **pairs}.values())
+            own[name_node.value] = (name_node, node)
+    return list({**merged, **own}.values())
+
+
+def _whole(pattern: str) -> str:
+    """A pattern that must fit from end to end, as JSON Schema writes it."""
+    return f"^(?:{pattern})$"
 
 
 def is_null(node: yaml.Node) -> bool:
