@@ -1,4 +1,4 @@
-.PHONY: run demo test lint bench clean
+.PHONY: run demo test lint bench schema clean
 PYTHON ?= python3
 
 # The daemon in sandbox on the shipped configuration: nothing leaves this machine, and no token is needed.
@@ -31,6 +31,10 @@ lint: .venv
 bench: .venv
 	@tests/install-parts.sh
 	@.venv/bin/python -m tests.bench
+
+# The JSON Schemas that the shipped YAML files name for editors.
+schema: .venv
+	@for file in integrations further mapping test; do .venv/bin/capi-sidecar schema $$file > config/schema/$$file.json; done
 
 .venv: pyproject.toml
 	$(PYTHON) -m venv .venv
