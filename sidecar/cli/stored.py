@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from sidecar.cli.exit import FOUND, OK, USAGE
+from sidecar.cli.explain import fields_told
+from sidecar.config.load import load
+from sidecar.config.secrets import Resolve
+from sidecar.core.advice import ANSWER, NEXT
+from sidecar.core.configuration import Configuration
+from sidecar.core.decide import Decision, decide
+from sidecar.core.origin import origins
 from sidecar.core.times import iso
 from sidecar.store.reading import read_mode, read_stories
+from sidecar.store.rows import postback_of
 from sidecar.store.state import FILE
 
 #: Postbacks of one subid that are shown.
@@ -26,7 +34,8 @@ def explain_stored(options: argparse.Namespace) -> int:
     if mode is None:
         print(f"explain: no store in {options.state}; --state names the daemon's directory", file=sys.stderr)
         return USAGE
-    shown = [_as_json(story, mode) for story in stories]
+    configuration = load(options.config, resolve=Resolve.NOTHING).configuration
+    shown = [_as_json(story, mode, configuration) for story in stories]
     for story in shown:
         if options.json:
             print(json.dumps(story))
@@ -37,7 +46,8 @@ def explain_stored(options: argparse.Namespace) -> int:
     return OK if any(story["events"] for story in shown) else FOUND
 
 
-def _as_json(story: dict[str, Any], mode: str) -> dict[str, Any]:
+def _as_json(story: dict[str, Any], mode: str, configuration: Configuration | None) -> dict[str, Any]:
+    decision = _decided_again(story, configuration)
     return {
         "id": story["id"],
         "mode": mode,
@@ -46,20 +56,32 @@ def _as_json(story: dict[str, Any], mode: str) -> dict[str, Any]:
         "state": story["state"],
         "decision": story["decision"],
         "reason": story["reason"],
+        "next": _next(story),
         "configuration": story["configuration"],
         "trace": story["trace"],
-        "events": [_event(delivery) for delivery in story["deliveries"]],
+        "events": [_event(delivery, decision, configuration) for delivery in story["deliveries"]],
     }
 
 
-def _event(delivery: dict[str, Any]) -> dict[str, Any]:
+def _decided_again(story: dict[str, Any], configuration: Configuration | None) -> Decision | None:
+    """What today's files make of it, which tells where each field came from; None where they cannot be read."""
+    if configuration is None:
+        return None
+    columns = (story[name] for name in ("id", "received_at", "method", "uri", "type", "body"))
+    return decide(postback_of(tuple(columns)), story["click"], configuration, story["received_at"])
+
+
+def _event(delivery: dict[str, Any], decision: Decision | None, configuration: Configuration | None) -> dict[str, Any]:
     body = delivery["body"]
+    # The same bytes again: then today's rules are those that made them.
+    same = next((each for each in decision.events if each.event.body == body), None) if decision else None
     return {
         "integration": delivery["integration"],
         "pixel_id": delivery["pixel_id"],
         "event_name": delivery["event_name"],
         "event_id": delivery["event_id"],
         "event": json.loads(body) if body else None,
+        "origins": origins(decision, same, configuration) if decision and same and configuration else {},
         "state": delivery["state"],
         "reason": delivery["reason"],
         "held": delivery["held"],
@@ -73,6 +95,8 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
     yield f"{verdict}  (postback {story['id']}, {iso(story['received_at'])}, by {story['source']}, {story['state']})"
     if story["mode"] != "live":
         yield f"  {_MODES.get(story['mode'], story['mode'])}"
+    if story["next"]:
+        yield f"  next: {story['next']}"
     for line in story["trace"]:
         yield f"  {line}"
     for event in story["events"]:
@@ -83,9 +107,18 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
         for attempt in event["attempts"]:
             yield f"    {_attempt(attempt)}"
         if event["event"]:
-            for line in json.dumps(event["event"], indent=2, ensure_ascii=False).splitlines():
-                yield f"    {line}"
+            yield from (f"    {line}" for line in fields_told(event["event"], event["origins"]))
 
+
+def _next(story: dict[str, Any]) -> str:
+    """What to do about it; nothing where all is well."""
+    if story["reason"] != "sent":
+        return NEXT.get(story["reason"], "")
+    held = [delivery for delivery in story["deliveries"] if delivery["state"] == "queued"]
+    return _QUEUED if held else ""
+
+
+_QUEUED = "the event waits for its turn; capi-sidecar status says whether something holds its integration"
 
 _MODES = {"sandbox": "sandbox: our stand-in answered in Meta's place; nothing left this machine"}
 
@@ -96,4 +129,6 @@ def _attempt(attempt: dict[str, Any]) -> str:
         f"{name} {attempt[name]}" for name in ("http_status", "code", "subcode", "fbtrace_id") if attempt[name]
     )
     words = f": {attempt['words']}" if attempt["words"] else ""
-    return f"{iso(attempt['at'])} {way}, {attempt['took']:.3f} s, {attempt['verdict']} {numbers}{words}"
+    meaning, then = ANSWER.get(attempt["verdict"], ("", ""))
+    told = f"{iso(attempt['at'])} {way}, {attempt['took']:.3f} s, {attempt['verdict']} {numbers}{words}; {meaning}"
+    return f"{told}; next: {then}" if then else told
