@@ -15,7 +15,7 @@ ALLOWED = {
     "net": set(),
     "log": set(),
     "pace": set(),
-    "config": {"core"},
+    "config": {"core", "log"},
     "store": {"core"},
     "sandbox": {"core", "net"},
     "graph": {"core", "sandbox"},
@@ -69,4 +69,4 @@ def test_the_clock_chance_and_identity_are_decided_once() -> None:
         for path in MODULES
         if "time.time" in (source := path.read_text()) or "import random" in source or "token_hex" in source
     }
-    assert deciding == {"app/daemon.py", "cli/explain.py", "cli/sandbox.py"}
+    assert deciding == {"app/daemon.py", "cli/explain.py", "cli/plan.py", "cli/sandbox.py"}

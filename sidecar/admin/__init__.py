@@ -25,6 +25,9 @@ class Daemon(Protocol):
     async def status(self) -> dict[str, Any]:
         """The JSON of `capi-sidecar status`."""
 
+    async def reload(self, accept: bool) -> dict[str, Any]:
+        """Looks at the configuration now; the verdict."""
+
 
 def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Application:
     """Open: /healthz, /readyz, /api/status. With the token: whatever shows a subid or changes something."""
@@ -40,6 +43,10 @@ def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Appl
     async def status(_: web.Request) -> web.Response:
         return web.json_response(await daemon.status())
 
+    async def reload(request: web.Request) -> web.Response:
+        return web.json_response(await daemon.reload("accept" in request.query))
+
+    app.router.add_post("/api/reload", reload)
     app.router.add_get("/healthz", health)
     app.router.add_get("/readyz", ready)
     app.router.add_get("/api/status", status)

@@ -18,7 +18,8 @@ import sidecar
 from sidecar import log
 from sidecar.admin import admin_token, application
 from sidecar.app import status
-from sidecar.app.reload import Reloader
+from sidecar.app.accepted import Accepted
+from sidecar.app.reload import Reloader, as_json
 from sidecar.app.settings import GRAPH, Settings
 from sidecar.config.load import Loaded
 from sidecar.config.secrets import Resolve
@@ -62,8 +63,10 @@ async def serve(settings: Settings, resolve: Resolve, loaded: Loaded, formatter:
     """Runs until SIGTERM or SIGINT; whether it ended well. StoreRefused, OSError or ValueError: it cannot start."""
     sys.setswitchinterval(SWITCH)
     os.umask(0o077)
+    accepted = Accepted(settings.state)
+    loaded = _not_refused(settings, resolve, loaded, accepted)
     async with AsyncExitStack() as stack:
-        daemon = _Daemon(settings, resolve, loaded, formatter)
+        daemon = _Daemon(settings, resolve, loaded, accepted, formatter)
         await daemon.start(stack)
         await daemon.stopped.wait()
         log.info("daemon.stopping")
@@ -71,8 +74,18 @@ async def serve(settings: Settings, resolve: Resolve, loaded: Loaded, formatter:
     return not daemon.broken
 
 
+def _not_refused(settings: Settings, resolve: Resolve, loaded: Loaded, accepted: Accepted) -> Loaded:
+    """What the brake refused does not come into force by a restart: the last accepted text does, and it is said."""
+    if loaded.hash not in accepted.refused() or not (last := accepted.last(settings.config, resolve)):
+        return loaded
+    log.error("configuration.braked", hash=loaded.hash, running=last.hash, next="capi-sidecar reload --accept takes it")
+    return last
+
+
 class _Daemon:
-    def __init__(self, settings: Settings, resolve: Resolve, loaded: Loaded, formatter: log.Formatter) -> None:
+    def __init__(
+        self, settings: Settings, resolve: Resolve, loaded: Loaded, accepted: Accepted, formatter: log.Formatter
+    ) -> None:
         assert loaded.configuration is not None
         self._settings = settings
         self._formatter = formatter
@@ -80,8 +93,10 @@ class _Daemon:
         self._formatter.mask(secrets_of(loaded.configuration))
         self.stopped = asyncio.Event()
         self.broken = False
-        self._reloader = Reloader(settings.config, resolve, loaded, time.time, self._configure)
         self._store = SqliteStore(settings.state, settings.mode, time.time)
+        self._reloader = Reloader(
+            settings.config, resolve, loaded, accepted, self._store.path, time.time, self._configure
+        )
         self._standin = StandIn(time.time, _REMEMBERED) if settings.sandbox else None
         self._graph = self._make_graph(loaded.configuration)
         self._couriers = Couriers(self._store, self._graph, loaded.configuration, time.time, random.random)
@@ -134,12 +149,7 @@ class _Daemon:
             "started_at": self._started_at,
             "now": time.time(),
             "problems": self.unready(),
-            "configuration": {
-                "hash": configuration.hash,
-                "commit": configuration.commit,
-                "loaded_at": self._reloader.loaded_at,
-                "error": self._reloader.error,
-            },
+            "configuration": self._reloader.status(),
             "intake": dict(self._intake.counts),
             "journals": [
                 {
@@ -171,7 +181,11 @@ class _Daemon:
         """Since when every journal has been read to its end; without journals there is nothing to wait for."""
         return min((tail.read_to_end_at for tail in self._tails), default=time.time())
 
-    def _configure(self, configuration: Configuration, _: Loaded) -> None:
+    async def reload(self, accept: bool) -> dict[str, Any]:
+        """Looks at the configuration now; the verdict."""
+        return as_json(await self._reloader.reload(accept))
+
+    def _configure(self, configuration: Configuration) -> None:
         self._formatter.mask(secrets_of(configuration))
         if isinstance(self._graph, HttpGraph):
             self._graph.set_timeouts(configuration.graph.connect, configuration.graph.total)

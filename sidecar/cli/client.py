@@ -15,13 +15,15 @@ class NotRunning(Exception):
     """Nobody answers at the admin address; the text says so, and what to do."""
 
 
-def ask(address: str, path: str) -> Any:
+def ask(address: str, path: str, *, method: str = "GET", token: str = "") -> Any:
     """The JSON at a path of the admin address. Raises NotRunning, or ValueError for an address that is none."""
     where = parse_address(address)
     connection = _Unix(where) if isinstance(where, UnixAddress) else _tcp(where)
     try:
-        connection.request("GET", path)
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
+        if answer.status == 401:
+            raise NotRunning(f"the daemon at {address} does not know this admin token; --admin-token names its file")
         return json.loads(answer.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__

@@ -31,7 +31,7 @@ def scrubbed(postback: Postback, click: Click | None, configuration: Configurati
     The core passes such a hash through, so the same decision comes out again. Parameters that neither Keitaro nor
     the configuration knows are dropped. Where integrations differ, the first in file order decides.
     """
-    keys, known = configuration.customer_keys, configuration.parameters
+    keys = configuration.customer_keys
     parameters = postback.parameters
     country = _country(parameters, click or Click(subid=""), configuration)
     year = time.gmtime(postback.received_at).tm_year
@@ -41,10 +41,15 @@ def scrubbed(postback: Postback, click: Click | None, configuration: Configurati
         if name in keys and name not in _READ:
             if value and not is_macro(value):
                 kept.append((name, hashed(keys[name], value, country, year) or _UNUSABLE))
-        elif name in _READ or name in known or _KEITARO.fullmatch(name):
+        elif is_kept(name, configuration):
             kept += [(name, value) for value in values]
     path = postback.uri.partition("?")[0]
     return replace(postback, uri=f"{path}?{urlencode(kept)}", type="", body=b"")
+
+
+def is_kept(name: str, configuration: Configuration) -> bool:
+    """Whether a decided postback keeps this parameter, as it came or as a hash."""
+    return name in _READ or name in configuration.parameters or _KEITARO.fullmatch(name) is not None
 
 
 def _country(parameters: Parameters, click: Click, configuration: Configuration) -> str:

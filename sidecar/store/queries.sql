@@ -182,6 +182,13 @@ FROM postback
 WHERE id = :id OR (subid = :id AND subid <> '') OR id IN (SELECT postback FROM delivery WHERE event_id = :id)
 ORDER BY seq LIMIT :most;
 
+-- name: newest_of
+-- Of the postbacks that an id means the newest decided one, else the newest; and how many they are.
+SELECT id, received_at, method, uri, type, body, subid, decision, reason, count(*) OVER ()
+FROM postback
+WHERE id = :id OR (subid = :id AND subid <> '') OR id IN (SELECT postback FROM delivery WHERE event_id = :id)
+ORDER BY CASE WHEN state = 'decided' THEN 0 ELSE 1 END, seq DESC LIMIT 1;
+
 -- name: deliveries_of
 SELECT v.seq, v.event_id, v.event_name, v.pixel_id, d.integration, d.route, v.state, v.reason, v.held, v.due_at,
     v.not_before, v.deadline, v.failures, v.created_at, v.ended_at, v.configuration, v.body
@@ -191,3 +198,14 @@ FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.postback = :
 SELECT at, took, proxy, verdict, whose, words, http_status, code, subcode, fbtrace_id
 FROM attempt WHERE delivery = :delivery ORDER BY seq LIMIT :most;
 
+
+-- name: count_since
+-- How many postbacks were decided since a moment, all or those of one decision.
+SELECT count(*) FROM postback WHERE stored_at >= :since AND state = 'decided' AND :decision IN ('', decision);
+
+-- name: seen_since
+-- Every n-th of them with its click.
+SELECT p.id, p.received_at, p.method, p.uri, p.type, p.body, p.subid, c.body
+FROM postback p LEFT JOIN click c ON c.subid = p.subid AND c.clicked_at IS NOT NULL
+WHERE p.stored_at >= :since AND p.state = 'decided' AND :decision IN ('', p.decision) AND p.seq % :every = 0
+ORDER BY p.seq;

@@ -2,10 +2,15 @@
 
 import json
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.core.click import Click
 from sidecar.core.delivery import Destination
+from sidecar.core.plan import Seen
+from sidecar.core.postback import Postback
+from sidecar.store.rows import click_of, postback_of
 from sidecar.store.state import BUSY, FILE, facts
 from sidecar.store.statements import statements
 
@@ -13,6 +18,17 @@ _SQL = statements("queries.sql")
 
 #: Attempts of one delivery that are shown.
 _ATTEMPTS = 100
+
+
+@dataclass(frozen=True)
+class Newest:
+    """One stored postback of `count`, with its click and what was decided (empty while nothing was)."""
+
+    postback: Postback
+    click: Click | None
+    decision: str
+    reason: str
+    count: int
 
 
 def read_mode(directory: Path) -> str | None:
@@ -41,17 +57,43 @@ def read_counts(path: Path) -> dict[str, Any]:
 
 
 def read_stories(path: Path, name: str, most: int) -> list[dict[str, Any]]:
-    """The postbacks that a request id, a subid or an event_id means, each with its deliveries and their attempts."""
+    """The postbacks that a request id, a subid or an event_id means, each with its click, its deliveries and their
+    attempts."""
     with _reading(path) as connection:
         connection.row_factory = sqlite3.Row
         postbacks = _rows(connection, "postbacks_of", {"id": name, "most": most})
         for postback in postbacks:
             postback["trace"] = json.loads(postback["trace"])
+            click = _rows(connection, "complete_click", {"subid": postback["subid"]})
+            postback["click"] = click_of(postback["subid"], click[0]["body"]) if click else None
             postback["deliveries"] = _rows(connection, "deliveries_of", {"postback": postback["id"]})
             for delivery in postback["deliveries"]:
                 key = {"delivery": delivery["seq"], "most": _ATTEMPTS}
                 delivery["attempts"] = _rows(connection, "attempts_of", key)
     return postbacks
+
+
+def read_seen(path: Path, since: float, decision: str, most: int) -> tuple[list[Seen], float]:
+    """Postbacks decided since a moment (of one decision, or of any for an empty one) with their clicks: at most about
+    this many, evenly drawn, and how many each stands for."""
+    with _reading(path) as connection:
+        values: dict[str, Any] = {"since": since, "decision": decision}
+        total = connection.execute(_SQL["count_since"], values).fetchone()[0]
+        every = max(1, -(-total // most))
+        rows = connection.execute(_SQL["seen_since"], values | {"every": every}).fetchall()
+    seen = [Seen(postback_of(row[:6]), click_of(row[6], row[7]) if row[7] else None) for row in rows]
+    return seen, total / len(seen) if seen else 1.0
+
+
+def read_newest(path: Path, name: str) -> Newest | None:
+    """The newest decided postback, else the newest, that a request id, a subid or an event_id means."""
+    with _reading(path) as connection:
+        row = connection.execute(_SQL["newest_of"], {"id": name}).fetchone()
+        if row is None:
+            return None
+        *content, subid, decision, reason, count = row
+        body = connection.execute(_SQL["complete_click"], {"subid": subid}).fetchone()
+    return Newest(postback_of(tuple(content)), click_of(subid, body[0]) if body else None, decision, reason, count)
 
 
 def _rows(connection: sqlite3.Connection, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:

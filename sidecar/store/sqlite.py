@@ -44,14 +44,15 @@ class SqliteStore:
         """Opens or creates the store of a state directory. Raises StoreRefused."""
         self._clock = clock
         self._closed = False
-        self._path = directory / FILE
+        #: The database, for those who only read it.
+        self.path = directory / FILE
         self._lock = lock(directory)
         try:
-            self.created_at = prepare(self._path, mode, clock())
+            self.created_at = prepare(self.path, mode, clock())
         except BaseException:
             os.close(self._lock)
             raise
-        self._writer = Writer(partial(connect, self._path), directory / "reserve")
+        self._writer = Writer(partial(connect, self.path), directory / "reserve")
         self._adding = Adding(self._writer)
         self._reader = ThreadPoolExecutor(1, "store-reader")
 
@@ -217,15 +218,15 @@ class SqliteStore:
     async def tidy(self) -> None:
         """Gives freed pages back and empties the log, in which erased values would stay."""
         await self._writer.do(lambda connection: connection.execute("PRAGMA incremental_vacuum(2000)").fetchall())
-        await asyncio.get_running_loop().run_in_executor(self._reader, _checkpoint, self._path)
+        await asyncio.get_running_loop().run_in_executor(self._reader, _checkpoint, self.path)
 
     # ---- people
 
     async def counts(self) -> dict[str, Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, read_counts, self._path)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read_counts, self.path)
 
     async def stories(self, name: str, most: int) -> list[dict[str, Any]]:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, read_stories, self._path, name, most)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read_stories, self.path, name, most)
 
 
 def _checkpoint(path: Path) -> None:

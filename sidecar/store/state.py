@@ -13,6 +13,9 @@ SCHEMA = "1"
 
 FILE = "store.sqlite3"
 
+#: The last configuration that came into force, as text.
+ACCEPTED = "accepted"
+
 #: Seconds that a step waits for another process that reads or copies the file.
 BUSY = 10.0
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config.child import load_in_child
+from sidecar.app.child import Read as ChildRead
+from sidecar.app.child import Task, in_child
 from sidecar.config.load import Loaded, load, yaml_files
 from sidecar.config.secrets import Resolve
 from sidecar.core.configuration import (
@@ -368,8 +369,8 @@ def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> N
 async def test_a_child_process_reads_the_same(read: Read) -> None:
     text = f'{ONE}{SALE}    only: {{country: US}}\n    data_processing: {{options: LDU}}\n    proxy: "http://a:1"\n'
     here = read(text, environment=os.environ)
-    there = await load_in_child(here.files[0].parent, Resolve.ALL)
-    assert there == here
+    there = await in_child(Task(here.files[0].parent, Resolve.ALL))
+    assert there == ChildRead(here)
 
 
 def test_five_hundred_integrations_are_read_in_a_blink(read: Read) -> None:
