@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sidecar import log
 from sidecar.core.configuration import Configuration, Retention
+from sidecar.core.meta import OLDEST_EVENT
 from sidecar.core.privacy import scrubbed
 from sidecar.pace import Pace
 from sidecar.store.contract import Store, StoreUnavailable
@@ -76,4 +77,5 @@ def _kept(retention: Retention) -> dict[str, float]:
         "postbacks": retention.postback,
         "clicks": retention.click,
         "plain_clicks": retention.click_without_fbclid,
+        "withdrawals": OLDEST_EVENT,
     }

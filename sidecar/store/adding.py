@@ -3,6 +3,7 @@ wait for the event loop at every one of them.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -74,8 +75,9 @@ class _Step:
                 future.set_result(result)
 
     def _take(self) -> None:
-        while self._waiting:
-            self._taken.append(self._waiting.popleft())
+        with contextlib.suppress(IndexError):
+            while True:
+                self._taken.append(self._waiting.popleft())
 
 
 def add_postbacks(connection: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> list[Stored]:

@@ -96,6 +96,20 @@ ON CONFLICT (event_id, event_name, pixel_id) DO NOTHING;
 UPDATE delivery SET state = 'dead', reason = 'rejected_meanwhile', ended_at = :now
 WHERE state = 'queued' AND subid = :subid AND tid = :tid AND not_before > :received_at;
 
+-- name: add_withdrawal
+-- Remembered for a delayed event that is decided after its rejection.
+INSERT INTO withdrawal (subid, tid, received_at) VALUES (:subid, :tid, :received_at);
+
+-- name: withdraw_late
+-- The rejection of this very conversion was decided first.
+UPDATE delivery SET state = 'dead', reason = 'rejected_meanwhile', ended_at = :now
+WHERE state = 'queued' AND event_id = :event_id AND event_name = :event_name AND pixel_id = :pixel_id AND EXISTS (
+    SELECT 1 FROM withdrawal WHERE subid = :subid AND tid = :tid
+        AND received_at >= :received_at AND received_at < :not_before);
+
+-- name: forget_withdrawals
+DELETE FROM withdrawal WHERE seq IN (SELECT seq FROM withdrawal WHERE received_at < :before LIMIT :most);
+
 -- name: lease
 -- Due deliveries of one destination, oldest due first.
 UPDATE delivery SET state = 'leased'
@@ -105,7 +119,8 @@ WHERE state = 'queued' AND seq IN (
 RETURNING seq, event_name, event_id, subid, body, deadline, failures;
 
 -- name: next_due
-SELECT min(due_at) FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination;
+SELECT min(due_at) FROM delivery
+WHERE state = 'queued' AND held = '' AND destination = :destination AND deadline > :now;
 
 -- name: settle
 UPDATE delivery SET state = :state, reason = :reason, due_at = :due_at, failures = :failures, held = :held,
@@ -119,13 +134,23 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: hasten
 -- The lane is well again: what waited for its next try goes now.
 UPDATE delivery SET due_at = :now
-WHERE state = 'queued' AND held = '' AND destination = :destination AND failures > 0
-    AND due_at > :now AND not_before <= :now;
+WHERE state = 'queued' AND seq IN (
+    SELECT seq FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination AND failures > 0
+        AND due_at > :now AND not_before <= :now LIMIT :most);
 
 -- name: pull_in
 -- After a step of the clock: nothing waits longer than its step of the schedule.
 UPDATE delivery SET due_at = :now + :step
-WHERE state = 'queued' AND failures = :failures AND due_at > :now + :step AND due_at > not_before;
+WHERE state = 'queued' AND seq IN (
+    SELECT seq FROM delivery WHERE state = 'queued' AND failures BETWEEN :least AND :largest
+        AND due_at > :now + :step AND due_at > not_before LIMIT :most);
+
+-- name: pull_in_new
+-- The same for what was not tried yet: it waits for its delay only.
+UPDATE delivery SET due_at = max(:now, not_before)
+WHERE state = 'queued' AND seq IN (
+    SELECT seq FROM delivery WHERE state = 'queued' AND failures = 0
+        AND due_at > :now AND due_at > not_before LIMIT :most);
 
 -- name: release_leases
 -- At start nobody holds a lease.
@@ -134,7 +159,8 @@ UPDATE delivery SET state = 'queued' WHERE state = 'leased';
 -- name: bury
 -- Past Meta's limit nothing is sent.
 UPDATE delivery SET state = 'dead', reason = 'deadline', ended_at = :now
-WHERE state = 'queued' AND deadline <= :now;
+WHERE state = 'queued' AND seq IN (
+    SELECT seq FROM delivery WHERE state = 'queued' AND deadline <= :now LIMIT :most);
 
 -- name: raw_postbacks
 -- Undelivered stories whose customers' data have been kept long enough.

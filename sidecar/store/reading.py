@@ -1,7 +1,9 @@
 """What people ask of the store: read in a connection of its own, with or without a running daemon."""
 
+import contextlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from sidecar.core.click import Click
 from sidecar.core.delivery import Destination
 from sidecar.core.plan import Seen
 from sidecar.core.postback import Postback
+from sidecar.store.contract import StoreRefused
 from sidecar.store.rows import click_of, postback_of
 from sidecar.store.state import BUSY, FILE, facts
 from sidecar.store.statements import statements
@@ -85,6 +88,13 @@ def read_seen(path: Path, since: float, decision: str, most: int) -> tuple[list[
     return seen, total / len(seen) if seen else 1.0
 
 
+def read_click(path: Path, subid: str) -> Click | None:
+    """The click of a subid, as far as it was seen."""
+    with _reading(path) as connection:
+        row = connection.execute(_SQL["complete_click"], {"subid": subid}).fetchone()
+    return click_of(subid, row[0]) if row else None
+
+
 def read_newest(path: Path, name: str) -> Newest | None:
     """The newest decided postback, else the newest, that a request id, a subid or an event_id means."""
     with _reading(path) as connection:
@@ -100,14 +110,13 @@ def _rows(connection: sqlite3.Connection, name: str, values: dict[str, Any]) -> 
     return [dict(row) for row in connection.execute(_SQL[name], values)]
 
 
-class _reading:
-    """A connection that only reads, closed at the end."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(f"file:{path}?mode=ro", timeout=BUSY, uri=True)
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that only reads, closed at the end. Raises StoreRefused where it cannot."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY, uri=True)
+        ) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise StoreRefused(f"{path}: cannot be read: {error}; read it as its owner") from None

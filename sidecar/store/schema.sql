@@ -100,7 +100,18 @@ CREATE INDEX delivery_open ON delivery (deadline) WHERE state = 'queued';
 CREATE INDEX delivery_leased ON delivery (seq) WHERE state = 'leased';
 CREATE INDEX delivery_subid ON delivery (subid);
 CREATE INDEX delivery_postback ON delivery (postback);
+CREATE INDEX delivery_age ON delivery (created_at) WHERE state IN ('delivered', 'dead');
 CREATE INDEX delivery_ended ON delivery (ended_at) WHERE ended_at IS NOT NULL AND body IS NOT NULL;
+
+-- A rejected or trash conversion: a delayed event of the same (subid, tid) is not sent after it.
+CREATE TABLE withdrawal (
+    seq INTEGER PRIMARY KEY,
+    subid TEXT NOT NULL,
+    tid TEXT NOT NULL,
+    received_at REAL NOT NULL
+);
+CREATE INDEX withdrawal_of ON withdrawal (subid, tid);
+CREATE INDEX withdrawal_age ON withdrawal (received_at);
 
 -- One try of a delivery, with Meta's answer and what it means.
 CREATE TABLE attempt (

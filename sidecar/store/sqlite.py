@@ -1,6 +1,7 @@
 """The store in one SQLite file: WAL, an fsync for every commit, erased values overwritten."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from sidecar.core.postback import Postback
 from sidecar.core.schedule import DELAYS, JITTER
 from sidecar.core.status import WITHDRAWN
 from sidecar.store.adding import Adding, add_postbacks
-from sidecar.store.contract import Pending, Place, Reading, Ruled, Ruling, Stored
+from sidecar.store.contract import Pending, Place, Reading, Ruled, Ruling, Stored, StoreRefused, StoreUnavailable
 from sidecar.store.reading import read_counts, read_stories
 from sidecar.store.rows import (
     click_body,
@@ -26,13 +27,18 @@ from sidecar.store.rows import (
     postback_columns,
     postback_of,
 )
-from sidecar.store.state import BUSY, FILE, connect, lock, prepare
+from sidecar.store.state import FILE, RESERVE, connect, lock, prepare
 from sidecar.store.statements import statements
-from sidecar.store.writer import Writer
+from sidecar.store.writer import PATIENCE, Writer
 
 _SQL = statements("queries.sql")
 
-_FORGETTABLE = ("bodies", "deliveries", "attempts", "postbacks", "clicks", "plain_clicks")
+#: Rows that one step changes at most.
+_PART = 2000
+
+_ANY_NUMBER = 1 << 40
+
+_FORGETTABLE = ("bodies", "deliveries", "attempts", "postbacks", "clicks", "plain_clicks", "withdrawals")
 
 Clock = Callable[[], float]
 
@@ -48,11 +54,11 @@ class SqliteStore:
         self.path = directory / FILE
         self._lock = lock(directory)
         try:
-            self.created_at = prepare(self.path, mode, clock())
+            self.created_at = prepare(directory, mode, clock())
         except BaseException:
             os.close(self._lock)
             raise
-        self._writer = Writer(partial(connect, self.path), directory / "reserve")
+        self._writer = Writer(partial(connect, self.path), directory / RESERVE)
         self._adding = Adding(self._writer)
         self._reader = ThreadPoolExecutor(1, "store-reader")
 
@@ -152,9 +158,11 @@ class SqliteStore:
         return result
 
     async def next_due(self, destinations: Sequence[Destination]) -> float | None:
+        now = self._clock()
+
         def step(connection: sqlite3.Connection) -> float | None:
             due = [
-                connection.execute(_SQL["next_due"], {"destination": seq}).fetchone()[0]
+                connection.execute(_SQL["next_due"], {"destination": seq, "now": now}).fetchone()[0]
                 for _, seq in _known(connection, destinations)
             ]
             return min((moment for moment in due if moment is not None), default=None)
@@ -178,23 +186,28 @@ class SqliteStore:
         await self._writer.do(step)
 
     async def hasten(self, destinations: Sequence[Destination]) -> None:
-        now = self._clock()
-
-        def step(connection: sqlite3.Connection) -> None:
-            for _, seq in _known(connection, destinations):
-                connection.execute(_SQL["hasten"], {"destination": seq, "now": now})
-
-        await self._writer.do(step)
+        known = await self._writer.do(lambda connection: list(_known(connection, destinations)))
+        for _, seq in known:
+            await self._in_parts("hasten", {"destination": seq, "now": self._clock()})
 
     async def bury(self) -> int:
-        result: int = await self._writer.do(partial(_count, "bury", {"now": self._clock()}))
-        return result
+        return await self._in_parts("bury", {"now": self._clock()})
 
     async def pull_in(self) -> int:
         now = self._clock()
-        rows = [{"now": now, "failures": n, "step": delay * (1 + JITTER)} for n, delay in enumerate(DELAYS, 1)]
-        result: int = await self._writer.do(lambda connection: sum(_count("pull_in", row, connection) for row in rows))
-        return result
+        total = await self._in_parts("pull_in_new", {"now": now})
+        for failures, delay in enumerate(DELAYS, 1):
+            most = failures if failures < len(DELAYS) else _ANY_NUMBER
+            values = {"now": now, "least": failures, "largest": most, "step": delay * (1 + JITTER)}
+            total += await self._in_parts("pull_in", values)
+        return total
+
+    async def _in_parts(self, name: str, values: dict[str, Any]) -> int:
+        """A statement with a bound, again and again until nothing is left to do: no one waits long behind it."""
+        total = 0
+        while changed := await self._writer.do(partial(_count, name, values | {"most": _PART})):
+            total += changed
+        return total
 
     # ---- retention
 
@@ -223,18 +236,23 @@ class SqliteStore:
     # ---- people
 
     async def counts(self) -> dict[str, Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, read_counts, self.path)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, read_counts, self.path)
+        except StoreRefused as error:
+            raise StoreUnavailable(str(error)) from None
 
     async def stories(self, name: str, most: int) -> list[dict[str, Any]]:
         return await asyncio.get_running_loop().run_in_executor(self._reader, read_stories, self.path, name, most)
 
 
 def _checkpoint(path: Path) -> None:
-    """Most of it while others write; only the rest makes them wait."""
-    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
-    for mode in ("PASSIVE", "TRUNCATE"):
-        connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-    connection.close()
+    """Most of it while others write; only the rest makes them wait, and not for long. Raises StoreUnavailable."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE / 1000, isolation_level=None)) as connection:
+            for mode in ("PASSIVE", "TRUNCATE"):
+                connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+    except sqlite3.Error as error:
+        raise StoreUnavailable(str(error)) from None
 
 
 def _all(name: str, values: dict[str, Any], connection: sqlite3.Connection) -> list[Any]:
@@ -280,7 +298,9 @@ def _rule(rulings: Sequence[Ruling], configuration: str, now: float, connection:
         conversion = ruling.decision.conversion
         if conversion and conversion.status in WITHDRAWN:
             key = {"subid": conversion.subid, "tid": conversion.tid}
-            connection.execute(_SQL["withdraw"], {**key, "received_at": conversion.received_at, "now": now})
+            values = {**key, "received_at": conversion.received_at, "now": now}
+            connection.execute(_SQL["withdraw"], values)
+            connection.execute(_SQL["add_withdrawal"], values)
         kept = ruling.kept or ruling.pending.postback
         values = {
             "id": ruling.pending.postback.id, "subid": ruling.subid, "now": now, "decision": decision, "reason": reason,
@@ -308,6 +328,8 @@ def _add_deliveries(connection: sqlite3.Connection, ruling: Ruling, configuratio
         }  # fmt: skip
         if connection.execute(_SQL["add_delivery"], values).rowcount:
             added.add(destination)
+            if planned.due_at > conversion.received_at:
+                connection.execute(_SQL["withdraw_late"], values | {"received_at": conversion.received_at})
     return added
 
 

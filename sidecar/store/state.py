@@ -1,5 +1,6 @@
 """The state directory: whose it is, of which mode, and that only one daemon uses it."""
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -12,6 +13,9 @@ from sidecar.store.statements import statements, text
 SCHEMA = "1"
 
 FILE = "store.sqlite3"
+
+#: Bytes that are kept aside for a full disk.
+RESERVE = "reserve"
 
 #: The last configuration that came into force, as text.
 ACCEPTED = "accepted"
@@ -48,34 +52,52 @@ def lock(directory: Path) -> int:
     return descriptor
 
 
-def prepare(path: Path, mode: str, now: float) -> float:
-    """Creates the tables where there are none; refuses another mode or a newer schema. When the store was created."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    try:
-        connection = connect(path)
-    except sqlite3.DatabaseError as error:
-        raise StoreRefused(f"{path}: cannot be opened: {error}; restore it or move it away") from None
-    with connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            connection.executescript(text("schema.sql"))
-            first = {"schema": SCHEMA, "mode": mode, "created_at": str(now)}
-            connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", first.items())
-            connection.commit()
-        meta = facts(connection)
-        connection.execute(statements("queries.sql")["release_leases"])
-        connection.commit()
-    connection.close()
-    if meta["schema"] != SCHEMA:
+def prepare(directory: Path, mode: str, now: float) -> float:
+    """Creates the tables where there are none; refuses another mode or a newer schema. When the store was created.
+
+    On a full disk the reserve is given up first: what is queued can still be delivered.
+    """
+    path = directory / FILE
+    for give_up_reserve in (True, False):
+        try:
+            found = _open(path, mode, now)
+            break
+        except (sqlite3.Error, OSError) as error:
+            if not give_up_reserve:
+                raise StoreRefused(f"{path}: {_why(error)}") from None
+            with contextlib.suppress(OSError):
+                (directory / RESERVE).unlink(missing_ok=True)
+    if found["schema"] != SCHEMA:
         raise StoreRefused(
-            f"{path}: written by another version of capi-sidecar "
-            f"(schema {meta['schema']}, here {SCHEMA}); use that version, or another --state"
+            f"{path}: written by another version of capi-sidecar (schema {found['schema']}, here {SCHEMA}); "
+            "use that version, or another --state"
         )
-    if meta["mode"] != mode:
+    if found["mode"] != mode:
         raise StoreRefused(
-            f"{path.parent}: this state directory is of mode {meta['mode']}, and this run is {mode}; "
+            f"{directory}: this state directory is of mode {found['mode']}, and this run is {mode}; "
             "give another --state, so that nothing is delivered to the wrong place"
         )
-    return float(meta["created_at"])
+    return float(found["created_at"])
+
+
+def _open(path: Path, mode: str, now: float) -> dict[str, str]:
+    """The store's facts; nobody holds a lease any more. A first start is done whole or not at all."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with contextlib.closing(connect(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            first = {"schema": SCHEMA, "mode": mode, "created_at": str(now)}
+            connection.executescript(f"BEGIN IMMEDIATE;{text('schema.sql')}")
+            connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", first.items())
+            connection.execute("COMMIT")
+        connection.execute(statements("queries.sql")["release_leases"])
+        return facts(connection)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return f"is no store ({error}); restore it from a copy"
+    words = error.strerror if isinstance(error, OSError) else error
+    return f"cannot be opened ({words}); is the disk full or failing? make room: queue and places stand in this file"
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar import log
 from sidecar.store.contract import StoreUnavailable
 
 #: Steps in one transaction at most, so that no one waits long behind the others.
@@ -22,6 +23,9 @@ RESERVE = 16 << 20
 
 #: Seconds between two looks whether a full disk has room again.
 _RETRY = 1.0
+
+#: Milliseconds for which a checkpoint waits for readers; while it waits nobody can write.
+PATIENCE = 100
 
 Step = Callable[[sqlite3.Connection], Any]
 
@@ -57,6 +61,7 @@ class Writer:
             self._set_reserve()
         except OSError as error:
             self.failing = f"the disk cannot take it: {error.strerror}"
+            log.error("store.failing", why=error.strerror, means="postbacks wait in Nginx's journal; make room")
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
 
@@ -73,10 +78,17 @@ class Writer:
 
     def _work(self) -> None:
         while group := self._next_group():
-            results = self._run(group)
+            try:
+                results = self._run(group)
+            except Exception as error:  # a thread that ended would leave everyone waiting for ever
+                log.error("store.broken", error=type(error).__name__)
+                results = [(item.future, StoreUnavailable(type(error).__name__)) for item in group]
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
                 self._loop.call_soon_threadsafe(_deliver, results)
         with contextlib.suppress(sqlite3.Error):
+            self._connection.execute(
+                f"PRAGMA busy_timeout = {PATIENCE}"
+            )  # a reader elsewhere must not hold up the stop
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
@@ -131,9 +143,11 @@ class Writer:
     def _note(self, error: Exception) -> None:
         code = getattr(error, "sqlite_errorcode", None)
         if isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _FAILING:
+            if not self.failing:
+                log.error("store.failing", why=str(error), means="postbacks wait in Nginx's journal; make room")
             self.failing = f"the disk cannot take it: {error}"
             self._last_look = time.monotonic()
-            self._reserve.unlink(missing_ok=True)
+            self._give_up_reserve()
             if code & 0xFF != sqlite3.SQLITE_FULL:
                 with contextlib.suppress(sqlite3.Error):
                     self._reconnect()
@@ -146,15 +160,20 @@ class Writer:
                 self._set_reserve()
                 self._reconnect()
             except (OSError, sqlite3.Error):
-                self._reserve.unlink(missing_ok=True)
+                self._give_up_reserve()
             else:
                 self.failing = ""
+                log.info("store.well")
 
     def _reconnect(self) -> None:
         fresh = self._connect()
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
         self._connection = fresh
+
+    def _give_up_reserve(self) -> None:
+        with contextlib.suppress(OSError):  # on a disk that was remounted read-only
+            self._reserve.unlink(missing_ok=True)
 
     def _set_reserve(self) -> None:
         descriptor = os.open(self._reserve, os.O_RDWR | os.O_CREAT, 0o600)

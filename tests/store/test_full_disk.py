@@ -1,5 +1,6 @@
 """A full disk, for real: a file system of a few megabytes."""
 
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -56,3 +57,47 @@ async def test_on_a_full_disk_postbacks_are_refused_and_deliveries_still_settle(
     assert (await full.add(postback(number))).new == 1
     assert full.failing == ""
     assert len(await full.pending(NOW, 20_000)) == number - 1
+
+
+async def test_a_disk_whose_every_call_fails_refuses_and_recovers(
+    full: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_RETRY", 0.0)
+    failing = [True]
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    def step(_: sqlite3.Connection) -> int:
+        if not failing[0]:
+            return 1
+        error = sqlite3.OperationalError("attempt to write a readonly database")
+        error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", fails)
+        broken.setattr(writer.os, "posix_fallocate", fails)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await full._writer.do(step, adds=True)
+        assert full.failing
+    failing[0] = False
+    assert await full._writer.do(step, adds=True) == 1
+    assert full.failing == ""
+
+
+async def test_a_start_on_a_full_disk_gives_up_the_reserve_and_delivers_what_is_queued(
+    small_disk: Path, clock: Clock, tmp_path: Path
+) -> None:
+    store = SqliteStore(small_disk / "state", "sandbox", clock)
+    await decided(store, configuration(tmp_path / "config"), postback(1))
+    await store.close()
+    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
+        while True:
+            filler.write(bytes(4096))
+    store = SqliteStore(small_disk / "state", "sandbox", clock)
+    [delivery] = await store.lease([DESTINATION], 10)
+    await store.settle([Settlement(delivery.seq, "delivered")])
+    assert [row["state"] for row in (await store.counts())["deliveries"]] == ["delivered"]
+    await store.close()

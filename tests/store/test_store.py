@@ -225,6 +225,24 @@ async def test_a_delayed_event_is_due_later_and_dead_when_it_is_rejected_meanwhi
     assert (row["state"], row["reason"]) == ("dead", "rejected_meanwhile")
 
 
+async def test_a_delayed_event_that_is_decided_after_its_rejection_is_dead_too(
+    store: SqliteStore, config: Configuration
+) -> None:
+    await decided(store, config, postback(2, f"/{KEY}/postback?subid={SUBID}&status=rejected", NOW + 60))
+    await decided(store, config, postback(1, f"/{KEY}/postback?subid={SUBID}&status=slow"))
+    [row] = (await store.counts())["deliveries"]
+    assert (row["state"], row["reason"]) == ("dead", "rejected_meanwhile")
+
+
+async def test_a_rejection_from_before_or_after_the_delay_changes_nothing(
+    store: SqliteStore, config: Configuration
+) -> None:
+    for number, received_at in ((2, NOW - 1), (3, NOW + 3601)):
+        await decided(store, config, postback(number, f"/{KEY}/postback?subid={SUBID}&status=rejected", received_at))
+    await decided(store, config, postback(1, f"/{KEY}/postback?subid={SUBID}&status=slow"))
+    assert [row["state"] for row in (await store.counts())["deliveries"]] == ["queued"]
+
+
 async def test_an_event_without_delay_survives_a_later_rejection(store: SqliteStore, config: Configuration) -> None:
     await decided(store, config, postback(1))
     await decided(store, config, postback(2, f"/{KEY}/postback?subid={SUBID}&status=rejected", NOW + 60))
