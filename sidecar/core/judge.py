@@ -8,6 +8,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from sidecar.core import meta
+from sidecar.core.parameters import clean
+from sidecar.core.secret import NO_SECRET, Secret
 
 #: Seconds for which a pixel is held when a throttle does not say how long.
 THROTTLE = 60.0
@@ -17,6 +19,7 @@ POLICY_HOLD = 3600.0
 
 _EVENT_PATH = re.compile(r"\$\['data'\]\[(\d{1,6})\]")
 _WORDS_SHOWN = 300
+_NO_CODE = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -56,44 +59,48 @@ class Verdict:
     fbtrace_id: str = ""
 
 
-def judge(answer: Answer | Fault, sent: int, now: float) -> Verdict:
-    """The verdict on a request of `sent` events. Source: Meta, "Handling Errors"; see `meta` for the codes."""
+def judge(answer: Answer | Fault, sent: int, now: float, token: Secret = NO_SECRET) -> Verdict:
+    """The verdict on a request of `sent` events. Source: Meta, "Handling Errors"; see `meta` for the codes.
+
+    Meta repeats a malformed token in its error: the words never hold it.
+    """
     if isinstance(answer, Fault):
         return Verdict("proxy" if answer.whose == "proxy" else "transient", answer.whose, answer.words)
     if answer.status == 407:
         return Verdict("proxy", "proxy", "proxy login: user or password is wrong", http_status=407)
     error = answer.body.get("error") if answer.body is not None else None
     if isinstance(error, Mapping):
-        return _judge_error(answer, error, sent, now)
+        return _judge_error(answer, error, sent, now, token)
     if answer.status == 429:
         return Verdict("throttled", "meta", "HTTP 429", _regain(answer, now), http_status=429)
     if answer.body is None or not 200 <= answer.status < 300:
         return Verdict("transient", "meta", f"HTTP {answer.status} without Meta's JSON", http_status=answer.status)
     received = answer.body.get("events_received")
-    trace = str(answer.body.get("fbtrace_id", ""))[:64]
+    trace = _text(answer.body.get("fbtrace_id"))
     if received == sent and not isinstance(received, bool):
         return Verdict("accepted", "", http_status=answer.status, fbtrace_id=trace)
     words = f"events_received is {str(received)[:20]}, sent were {sent}"
     return Verdict("mismatch", "meta", words, http_status=answer.status, fbtrace_id=trace)
 
 
-def _judge_error(answer: Answer, error: Mapping[str, Any], sent: int, now: float) -> Verdict:
+def _judge_error(answer: Answer, error: Mapping[str, Any], sent: int, now: float, token: Secret) -> Verdict:
     code, subcode = _number(error.get("code")), _number(error.get("error_subcode"))
     kind, whose = _kind(answer.status, code, subcode, error.get("is_transient") is True)
     seconds = {"throttled": _regain(answer, now), "blocked": max(POLICY_HOLD, _regain(answer, now))}.get(kind, 0.0)
     told = [str(error[name]) for name in ("message", "error_user_title", "error_user_msg") if error.get(name)]
+    words = clean(" / ".join(dict.fromkeys(told)))
     path = _EVENT_PATH.search(" ".join(told)) if kind == "refused" else None
     index = int(path[1]) if path else sent
     return Verdict(
         kind,
         whose,
-        " / ".join(dict.fromkeys(told))[:_WORDS_SHOWN],
+        (words.replace(token.reveal(), "***") if token else words)[:_WORDS_SHOWN],
         seconds,
         index if index < sent else None,
         answer.status,
         code,
         subcode,
-        str(error.get("fbtrace_id", ""))[:64],
+        _text(error.get("fbtrace_id")),
     )
 
 
@@ -141,4 +148,9 @@ def _estimated(usage: str) -> float:
 
 
 def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A code; none of Meta's is too large for a database."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _NO_CODE else None
+
+
+def _text(value: Any) -> str:
+    return clean(str(value or ""))[:64]

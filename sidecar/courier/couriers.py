@@ -23,16 +23,18 @@ class Couriers:
         graph: Graph,
         configuration: Configuration,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
         self._store = store
         self._graph = graph
         self._configuration = configuration
         self._clock = clock
+        self._monotonic = monotonic
         self._chance = chance
         self._destinations: set[Destination] = set()
         self._couriers: dict[Lane, LaneCourier] = {}
-        self._tasks: dict[asyncio.Task[None], Lane] = {}
+        self._tasks: dict[asyncio.Task[None], LaneCourier] = {}
         self._held: dict[Destination, str] = {}
         self.parks = Parks()
         self.counts: Counter[str] = Counter()
@@ -72,12 +74,16 @@ class Couriers:
         if destination in self._held:
             return self._held[destination]
         lane = lane_of(destination, self._configuration)
-        park = self.parks.of(lane, self._clock()) if isinstance(lane, Lane) else None
+        park = self.parks.of(lane, self._monotonic()) if isinstance(lane, Lane) else None
         return park.state if park else ""
 
     def status(self) -> list[dict[str, Any]]:
         """Every lane: its pixel, integrations, state and, where it is held, why and until when."""
         return [self._status(courier) for courier in self._couriers.values() if courier.destinations]
+
+    def _wake_all(self) -> None:
+        for courier in self._couriers.values():
+            courier.wake()
 
     def _assign(self, asks: bool = False) -> None:
         lanes: defaultdict[Lane, list[Destination]] = defaultdict(list)
@@ -97,30 +103,35 @@ class Couriers:
             self._begin(lane, tuple(lanes[lane]), asks)
 
     def _begin(self, lane: Lane, destinations: tuple[Destination, ...], asks: bool = False) -> None:
-        courier = LaneCourier(lane, self._store, self._graph, self.parks, self._clock, self._chance, self.counts, asks)
+        courier = LaneCourier(
+            lane, self._store, self._graph, self.parks, self._clock, self._monotonic, self._chance, self.counts,
+            self._wake_all, asks,
+        )  # fmt: skip
         courier.destinations = destinations
         self._couriers[lane] = courier
         task = asyncio.create_task(courier.run())
-        self._tasks[task] = lane
+        self._tasks[task] = courier
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A courier that ended by a defect is replaced: its lane must not stand still."""
-        lane = self._tasks.pop(task)
+        courier = self._tasks.pop(task)
         if task.cancelled() or task.exception() is None:
             return
-        log.error("lane.broken", pixel_id=lane.pixel_id, error=type(task.exception()).__name__)
-        self._couriers.pop(lane, None)
+        log.error("lane.broken", pixel_id=courier.lane.pixel_id, error=type(task.exception()).__name__)
+        if self._couriers.get(courier.lane) is courier:
+            del self._couriers[courier.lane]
         asyncio.get_running_loop().call_later(1.0, self._assign)
 
     def _status(self, courier: LaneCourier) -> dict[str, Any]:
-        held = self.parks.of(courier.lane, self._clock()) or courier.failing
+        held = self.parks.of(courier.lane, self._monotonic()) or courier.failing
+        wall = self._clock() - self._monotonic()
         return {
             "pixel_id": courier.lane.pixel_id,
             "integrations": sorted({each.integration for each in courier.destinations}),
             "state": held.state if held else "active",
             "why": held.kind if held else "",
             "words": held.words if held else "",
-            "since": held.since if held else None,
-            "until": held.until if held else None,
+            "since": held.since + wall if held else None,
+            "until": held.until + wall if held else None,
         }

@@ -35,8 +35,10 @@ class LaneCourier:
         graph: Graph,
         parks: Parks,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         chance: Callable[[], float],
         counts: Counter[str],
+        lifted: Callable[[], None],
         asks: bool,
     ) -> None:
         self.lane = lane
@@ -45,6 +47,9 @@ class LaneCourier:
         self._graph = graph
         self._parks = parks
         self._clock = clock
+        self._monotonic = monotonic
+        self._lifted = lifted
+        self._largest = EVENTS_PER_REQUEST
         self._chance = chance
         self._counts = counts
         self._woken = asyncio.Event()
@@ -75,23 +80,41 @@ class LaneCourier:
 
     async def step(self) -> float:
         """Sends what is due; seconds until the next look."""
-        now = self._clock()
+        now = self._monotonic()
         park = self._parks.of(self.lane, now)
         if park and not self._asks and park.until > now:
             return min(park.until - now, _IDLE)
         if self.failing and self.failing.until > now:
             return min(self.failing.until - now, _IDLE)
         probes = self._asks or self.failing is not None or (park is not None and park.probes)
-        leased = await self._store.lease(self.destinations, 1 if probes else EVENTS_PER_REQUEST)
+        # In turn: the first of several destinations must not always come first.
+        self.destinations = (*self.destinations[1:], *self.destinations[:1])
+        leased = await self._store.lease(self.destinations, 1 if probes else self._largest)
         if not leased:
             due_at = await self._store.next_due(self.destinations)
             return _IDLE if due_at is None else min(max(due_at - self._clock(), 0.01), _IDLE)
-        self._asks = False
+        asked, self._asks = self._asks, False
         await self._deliver(leased)
+        if asked and self.is_well:
+            log.info("lane.well", pixel_id=self.lane.pixel_id, after="a change of its integration")
         return 0.0
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing holds it."""
+        return self.failing is None and self._parks.of(self.lane, self._monotonic()) is None
+
     async def _deliver(self, leased: Sequence[Delivery]) -> None:
-        """Sends batch after batch; what is left when the lane stops working goes back to the queue."""
+        """Sends batch after batch; what is left when the lane stops working, or breaks, goes back to the queue."""
+        open_ones = {each.seq: each for each in leased}
+        try:
+            await self._send_all(leased, open_ones)
+        finally:
+            now = self._clock()
+            back = [Settlement(each.seq, "queued", due_at=now, failures=each.failures) for each in open_ones.values()]
+            await self._settle(back, {})
+
+    async def _send_all(self, leased: Sequence[Delivery], open_ones: dict[int, Delivery]) -> None:
         tries: defaultdict[int, list[Attempt]] = defaultdict(list)
         batches: list[tuple[Sequence[Delivery], bool]] = [(batch, False) for batch in reversed(_by_bytes(leased))]
         while batches:
@@ -103,21 +126,15 @@ class LaneCourier:
                     tries[each.seq].append(attempt)
                 batches += [(part, halved or verdict.kind == "mismatch") for part in reversed(result.again)]
                 continue
-            await self._settle(_with_tries(result.settlements, tries))
+            await self._settle(_with_tries(result.settlements, tries), open_ones)
             await self._learn(verdict, len(batch))
-            if verdict.kind not in ("accepted", "refused", "unknown"):
-                rest = [each for waiting, _ in batches for each in waiting]
-                now = self._clock()
-                back = [Settlement(each.seq, "queued", due_at=now, failures=each.failures) for each in rest]
-                await self._settle(_with_tries(back, tries))
+            if verdict.kind not in ("accepted", "refused"):
                 return
 
     async def _send(self, batch: Sequence[Delivery]) -> tuple[Verdict, Attempt]:
         at = self._clock()
         sent = await self._graph.send(self.lane, [each.body for each in batch])
-        verdict = judge(sent.answer, len(batch), self._clock())
-        # Meta repeats a malformed token in its error.
-        verdict = replace(verdict, words=verdict.words.replace(self.lane.token.reveal() or "***", "***"))
+        verdict = judge(sent.answer, len(batch), self._clock(), self.lane.token)
         self._counts["requests"] += 1
         self._counts[f"verdict {verdict.kind}"] += 1
         attempt = Attempt(
@@ -126,7 +143,7 @@ class LaneCourier:
         )  # fmt: skip
         return verdict, attempt
 
-    async def _settle(self, settlements: Sequence[Settlement]) -> None:
+    async def _settle(self, settlements: Sequence[Settlement], open_ones: dict[int, Delivery]) -> None:
         """A verdict must not be lost: while the disk cannot take it, it is tried again."""
         while settlements:
             try:
@@ -135,33 +152,50 @@ class LaneCourier:
             except StoreUnavailable:
                 await asyncio.sleep(1.0)
         for each in settlements:
+            open_ones.pop(each.seq, None)
             self._counts[each.state if each.state != "queued" else "requeued"] += 1
 
     async def _learn(self, verdict: Verdict, sent: int) -> None:
         """What a verdict says of the lane as a whole."""
-        now = self._clock()
+        now = self._monotonic()
         if verdict.kind == "accepted":
-            if self._parks.lift(self.lane):
-                log.info("lane.resumed", pixel_id=self.lane.pixel_id)
-            if self.failing:
-                log.info("lane.well", pixel_id=self.lane.pixel_id, failed=self._transient)
-                self._transient, self.failing = 0, None
-                await self._store.hasten(self.destinations)
-        elif verdict.kind in ("transient", "mismatch"):
-            if verdict.kind == "mismatch" or not self.failing:
-                log.warning("lane.failing", pixel_id=self.lane.pixel_id, whose=verdict.whose, why=verdict.words)
-            self._transient += 1
-            gap = min(delay(self._transient, self._chance()), LONGEST_GAP)
-            since = self.failing.since if self.failing else now
-            self.failing = Park("failing", verdict.kind, verdict.words, since, now + gap, gap)
-        elif verdict.kind in ("refused", "unknown"):
-            log.error(f"event.{verdict.kind}", pixel_id=self.lane.pixel_id, code=verdict.code, subcode=verdict.subcode,
-                      events=sent, next="explain --id EVENT_ID")  # fmt: skip
+            if sent >= self._largest:
+                self._largest = min(self._largest * 2, EVENTS_PER_REQUEST)
+            await self._resume()
+        elif verdict.kind == "refused":
+            log.error("event.refused", pixel_id=self.lane.pixel_id, code=verdict.code, subcode=verdict.subcode,
+                      next="capi-sidecar explain --id tells which and why")  # fmt: skip
+        elif verdict.kind in ("transient", "mismatch", "unknown"):
+            # What is too large for the way is tried with less.
+            if sent > 1:
+                self._largest = sent // 2
+            self._fail(verdict, now)
         elif park := self._parks.note(self.lane, verdict, now):
             names = ", ".join(sorted({each.integration for each in self.destinations}))
             log.error(f"lane.{park.state}", pixel_id=self.lane.pixel_id, integration=names, why=park.kind,
                       code=verdict.code, subcode=verdict.subcode, words=park.words,
                       seconds=round(park.until - now))  # fmt: skip
+
+    async def _resume(self) -> None:
+        """Meta took something: nothing holds this lane, or its sisters, any more."""
+        if self._parks.lift(self.lane):
+            log.info("lane.well", pixel_id=self.lane.pixel_id)
+            self._lifted()
+        if self.failing:
+            log.info("lane.well", pixel_id=self.lane.pixel_id, failed=self._transient)
+            self._transient, self.failing = 0, None
+            await self._store.hasten(self.destinations)
+
+    def _fail(self, verdict: Verdict, now: float) -> None:
+        """Meta is asked only now and then, with one event, until it takes one."""
+        if verdict.kind != "transient" or not self.failing:
+            report = log.error if verdict.kind == "unknown" else log.warning
+            report("lane.failing", pixel_id=self.lane.pixel_id, whose=verdict.whose, why=verdict.words,
+                   code=verdict.code, subcode=verdict.subcode)  # fmt: skip
+        self._transient += 1
+        gap = min(delay(self._transient, self._chance()), LONGEST_GAP)
+        since = self.failing.since if self.failing else now
+        self.failing = Park("failing", verdict.kind, verdict.words, since, now + gap, gap)
 
 
 def _by_bytes(leased: Sequence[Delivery]) -> list[Sequence[Delivery]]:

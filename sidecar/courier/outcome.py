@@ -31,11 +31,11 @@ def outcome(batch: Batch, verdict: Verdict, attempt: Attempt, halved: bool, now:
         return Outcome((Settlement(batch[0].seq, "dead", "refused", attempts=(attempt,)),))
     if verdict.kind == "mismatch" and len(batch) > 1 and not halved:
         return Outcome(again=_halves(batch))
-    if verdict.kind == "unknown":
-        return Outcome(tuple(_put_aside(each, attempt, now, chance) for each in batch))
+    if verdict.kind == "unknown" and len(batch) == 1:
+        return Outcome((_put_aside(batch[0], attempt, now, chance),))
     if verdict.kind in ("transient", "mismatch"):
         return Outcome(tuple(_later(each, attempt, now, chance) for each in batch))
-    # A fault of the token, the pixel, the proxy, or a throttle is charged to no event.
+    # A fault of the token, the pixel, the proxy, a throttle, or what nobody knows of many, is charged to no event.
     return Outcome(
         tuple(Settlement(each.seq, "queued", due_at=now, failures=each.failures, attempts=(attempt,)) for each in batch)
     )

@@ -23,8 +23,8 @@ _CONCERNS: dict[str, Callable[[Lane], Hashable]] = {
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Held as `state` (`parked`, `throttled` or, between two tries, `failing`) since and until a moment, with the
-    fault's kind and words; `step` is how many seconds it is held this time."""
+    """Held as `state` (`parked`, `throttled` or, between two tries, `failing`) since and until a moment of the
+    monotonic clock, with the fault's kind and words; `step` is how many seconds it is held this time."""
 
     state: str
     kind: str
@@ -53,11 +53,16 @@ class Parks:
         )
 
     def note(self, lane: Lane, verdict: Verdict, now: float) -> Park | None:
-        """Parks what a verdict blames, twice as long as the last time; the park if it is a new one."""
+        """Parks what a verdict blames, twice as long as the last time; the park if it is a new one.
+
+        Several lanes may have asked at the same moment: their verdicts are one.
+        """
         if verdict.kind not in _CONCERNS:
             return None
         concern = _CONCERNS[verdict.kind](lane)
         before = self._parks.get(concern)
+        if before and before.kind == verdict.kind and now < before.until and not verdict.seconds:
+            return None
         self._parks[concern] = park = _park(verdict, before, now)
         return park if before is None else None
 

@@ -64,7 +64,7 @@ class HttpGraph:
                 while not response.content.at_eof() and len(raw) < LARGEST_ANSWER:
                     raw += await response.content.read(LARGEST_ANSWER - len(raw))
                 return answer_of(response.status, response.headers, raw)
-        except (aiohttp.ClientError, *_SOCKS_ERRORS, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, *_SOCKS_ERRORS, TimeoutError, OSError, EOFError, ValueError) as error:
             return fault_of(error, proxy is not None)
 
     def _session(self, proxy: Secret | None) -> aiohttp.ClientSession:
@@ -88,6 +88,7 @@ def fault_of(error: Exception, proxied: bool) -> Fault:
         (aiohttp.ClientSSLError | ssl.SSLError, way, "TLS: the certificate or the handshake is not accepted"),
         (aiohttp.ClientConnectorDNSError, way, "DNS: the name is not known"),
         (aiohttp.ClientConnectorError | ProxyConnectionError, way, "connect: refused or unreachable"),
+        (EOFError, "proxy", "proxy connect: it hung up before it had answered"),
         (TimeoutError, "meta", "no answer in time"),
         (aiohttp.InvalidURL, way, "the address is none; check its spelling"),
     ):

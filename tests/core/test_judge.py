@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.core.judge import Answer, Fault, Verdict, judge
+from sidecar.core.secret import Secret
 from tests.core.examples import NOW
 
 DAY = 86400
@@ -178,3 +179,17 @@ def test_sixty_four_kilobytes_of_words_are_judged_at_once() -> None:
     verdict(100, message="$['data'][" * 6554)
     verdict(4, headers={"retry-after": "Mon, " * 13107})
     assert time.process_time() - started < 0.2
+
+
+def test_the_words_never_hold_the_token_even_where_they_are_cut() -> None:
+    token = Secret("EAA" + "x" * 200)
+    message = "m" * 250 + token.reveal()
+    verdict = judge(Answer(400, {}, {"error": {"code": 190, "message": message}}), 1, 0.0, token)
+    assert "xxx" not in verdict.words
+    assert verdict.words.endswith("***")
+
+
+def test_what_no_database_takes_is_left_out() -> None:
+    error = {"code": 10**30, "message": "a\ud800b", "fbtrace_id": "\udfff"}
+    verdict = judge(Answer(400, {}, {"error": error}), 1, 0.0)
+    assert (verdict.code, verdict.words, verdict.fbtrace_id) == (None, "a\ufffdb", "\ufffd")

@@ -11,6 +11,7 @@ import pytest
 from sidecar.core.configuration import Configuration
 from sidecar.core.decide import decide
 from sidecar.core.delivery import Destination, Lane
+from sidecar.core.judge import Fault
 from sidecar.courier.couriers import Couriers
 from sidecar.graph import Sent
 from sidecar.graph.sandbox import SandboxGraph
@@ -53,7 +54,7 @@ class Road:
         self.clock = clock
         self.standin = StandIn(clock)
         self.graph = Recorded(self.standin)
-        self.couriers = Couriers(store, self.graph, config, clock, lambda: 0.5)
+        self.couriers = Couriers(store, self.graph, config, clock, clock, lambda: 0.5)
         self._number = 0
 
     async def add(
@@ -184,7 +185,7 @@ async def test_while_meta_fails_one_event_asks_and_then_all_go(road: Road, clock
         clock.move(61)
     await road.step()
     assert await road.states() == {"delivered": 500}
-    assert road.graph.sizes == [500, 1, 1, 1, 499]
+    assert road.graph.sizes == [500, 1, 1, 1, 250, 249]
 
 
 async def test_a_token_fault_parks_its_lane_and_charges_no_event(road: Road, clock: Clock) -> None:
@@ -332,6 +333,66 @@ async def test_what_an_earlier_run_left_is_taken_up(road: Road, store: SqliteSto
     await second.couriers.start()
     await second.step()
     assert second.graph.sizes == [3]
+
+
+class TooSlow(Recorded):
+    """A way on which more than some events take too long."""
+
+    most = 100
+
+    async def send(self, lane: Lane, events: Sequence[bytes]) -> Sent:
+        if len(events) > self.most:
+            self.requests.append((lane.pixel_id, tuple(events)))
+            return Sent(Fault("meta", "no answer in time"), 0, 30.0)
+        return await super().send(lane, events)
+
+
+async def test_what_is_too_large_for_the_way_is_sent_in_smaller_requests(road: Road, clock: Clock) -> None:
+    road.couriers._graph = TooSlow(road.standin)
+    await road.add(600)
+    for _ in range(40):
+        await road.step()
+        clock.move(61)
+    assert await road.states() == {"delivered": 600}
+
+
+class Broken(Recorded):
+    """A defect of ours, whatever it is."""
+
+    async def send(self, lane: Lane, events: Sequence[bytes]) -> Sent:
+        raise KeyError("a defect")
+
+
+async def test_a_defect_leaves_no_delivery_leased(road: Road) -> None:
+    road.couriers._graph = Broken(road.standin)
+    await road.add(3)
+    with pytest.raises(KeyError):
+        await road.step()
+    assert await road.states() == {"queued": 3}
+
+
+async def test_an_unknown_answer_to_many_is_charged_to_none(road: Road, clock: Clock) -> None:
+    road.standin.fail({"mode": "unknown", "count": 4})
+    await road.add(100)
+    for _ in range(8):
+        await road.step()
+        clock.move(61)
+    assert await road.states() == {"delivered": 100}
+    assert road.graph.sizes[:2] == [100, 1]
+
+
+async def test_a_clock_that_is_set_back_holds_up_no_lane(road: Road, store: SqliteStore, clock: Clock) -> None:
+    monotonic = Clock(1000.0)
+    road.couriers = Couriers(store, road.graph, road.config, clock, monotonic, lambda: 0.5)
+    road.standin.fail({"mode": "transient", "count": 1})
+    await road.add(1)
+    await road.step()
+    clock.move(-86400)
+    monotonic.move(61)
+    await store.pull_in()
+    clock.move(6)
+    await road.step()
+    assert road.graph.sizes == [1, 1]
 
 
 async def test_after_the_deadline_nothing_is_sent(road: Road, clock: Clock) -> None:

@@ -117,6 +117,21 @@ async def test_a_proxy_that_hangs_is_given_up(stack: AsyncExitStack, meta: tuple
     assert meta[0].listing()["requests"] == 0
 
 
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks4"])
+async def test_a_proxy_that_hangs_up_is_a_fault_and_no_defect(
+    stack: AsyncExitStack, meta: tuple[StandIn, str], scheme: str
+) -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x05")
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sent = await graph_at(stack, meta[1]).send(lane(f"{scheme}://127.0.0.1:{port}"), [EVENT])
+    server.close()
+    assert isinstance(sent.answer, Fault)
+
+
 async def test_the_next_proxy_takes_over_when_the_first_cannot_be_used(
     stack: AsyncExitStack, meta: tuple[StandIn, str], tmp_path: Path
 ) -> None:

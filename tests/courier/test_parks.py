@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pytest
+
+from sidecar.core.delivery import Lane
+from sidecar.core.judge import Verdict
+from sidecar.core.secret import Secret
+from sidecar.courier.parks import Parks
+
+LANE = Lane("1", Secret("token"), (Secret("http://a:1"),), "v26.0", "")
+SISTER = replace(LANE, pixel_id="2")
+
+
+def verdict(kind: str, seconds: float = 0.0) -> Verdict:
+    return Verdict(kind, "meta", "words", seconds)
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "held"),
+    [
+        ("token", replace(LANE, pixel_id="2", proxies=()), True),
+        ("token", replace(LANE, token=Secret("other")), False),
+        ("permission", replace(LANE, proxies=()), True),
+        ("permission", replace(LANE, pixel_id="2"), False),
+        ("proxy", replace(LANE, pixel_id="2", token=Secret("other")), True),
+        ("proxy", replace(LANE, proxies=()), False),
+        ("throttled", replace(LANE, token=Secret("other"), proxies=()), True),
+        ("throttled", replace(LANE, pixel_id="2"), False),
+    ],
+)
+def test_a_fault_holds_every_lane_that_it_concerns(kind: str, other: Lane, held: bool) -> None:
+    parks = Parks()
+    parks.note(LANE, verdict(kind, 60), 0)
+    assert (parks.of(other, 1) is not None) == held
+
+
+def test_lanes_that_asked_at_the_same_moment_are_held_as_long_as_one() -> None:
+    one, ten = Parks(), Parks()
+    one.note(LANE, verdict("proxy"), 0)
+    for number in range(10):
+        ten.note(replace(LANE, pixel_id=str(number)), verdict("proxy"), number / 10)
+    assert ten.of(LANE, 1) == one.of(LANE, 1)
+
+
+def test_each_failed_probe_doubles_the_wait_up_to_six_hours() -> None:
+    parks, now, waits = Parks(), 0.0, []
+    for _ in range(8):
+        parks.note(LANE, verdict("token"), now)
+        park = parks.of(LANE, now)
+        assert park is not None
+        waits.append(park.until - now)
+        now = park.until
+    assert waits == [900, 1800, 3600, 7200, 14400, 21600, 21600, 21600]
+
+
+def test_a_throttle_is_over_with_its_time_and_a_park_only_with_an_accepted_event() -> None:
+    parks = Parks()
+    parks.note(LANE, verdict("throttled", 60), 0)
+    parks.note(SISTER, verdict("token"), 0)
+    assert parks.of(replace(LANE, token=Secret("other")), 61) is None
+    assert parks.of(SISTER, 1e6) is not None
+    assert parks.lift(LANE)
+    assert parks.of(SISTER, 1) is None
+
+
+def test_only_the_first_of_a_fault_is_told() -> None:
+    parks = Parks()
+    assert parks.note(LANE, verdict("token"), 0) is not None
+    assert parks.note(SISTER, verdict("token"), 1) is None
+    assert parks.note(LANE, verdict("accepted"), 1) is None
