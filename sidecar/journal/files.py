@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def files_of(journal: Path) -> list[File]:
     for path in _names(journal):
         with contextlib.suppress(FileNotFoundError):  # rotated away just now
             status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                continue
             file = File(path, status.st_dev, status.st_ino, status.st_size)
             found.append((status.st_mtime_ns, path == journal, file))
     return [file for *_, file in sorted(found, key=lambda each: each[:2])]

@@ -1,6 +1,7 @@
 """Follows one journal: its lines become clicks and postbacks, and its place is kept with them."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ from sidecar.store.contract import Place, Reading, Store, StoreUnavailable
 #: Seconds between two looks at the files.
 INTERVAL = 0.25
 
+#: Looks after which a file that is not there is gone.
+_GONE = 20
+
 #: Seconds to wait when the store or the file cannot be used.
 PAUSE = 1.0
 
@@ -36,15 +40,20 @@ class Tail:
         stored: Callable[[], None],
     ) -> None:
         self.journal = journal
+        #: The same journal under another spelling keeps its places.
+        self._name = os.path.realpath(journal)
         self._store = store
         self._configuration = configuration
         self._clock = clock
         self._stored = stored
         self._places: dict[tuple[int, int], Place] = {}
+        self._absent: dict[tuple[int, int], int] = {}
         self._first_read_at: float | None = None
         self.read_to_end_at = 0.0
         self.last_line_at = 0.0
         self.error = ""
+        #: Nginx has not written the file, or writes elsewhere.
+        self.missing = False
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -58,7 +67,7 @@ class Tail:
                 pause = PAUSE  # the place stands still; the lines come again
             except OSError as error:
                 pause = PAUSE
-                self._say(error.strerror or str(error))
+                self._say(f"{error.filename or self.journal}: {error.strerror}")
             await asyncio.sleep(pause)
 
     async def poll(self) -> None:
@@ -66,6 +75,8 @@ class Tail:
         started_at = self._clock()
         await self._open()
         files = await asyncio.to_thread(files_of, self.journal)
+        if self._places and not files:
+            raise FileNotFoundError(0, "gone, with everything that it was rotated into", self._name)
         unreadable: OSError | None = None
         for file in files:
             try:
@@ -75,24 +86,29 @@ class Tail:
         await self._drop_places({(file.device, file.inode) for file in files})
         if unreadable:
             raise unreadable
+        self._note_missing(not any(file.path == self.journal for file in files))
         self.read_to_end_at = started_at
 
     async def _open(self) -> None:
         if self._first_read_at is None:
-            self._places = {(place.device, place.inode): place for place in await self._store.places(str(self.journal))}
-            self._first_read_at = await self._store.first_read_at(str(self.journal))
+            self._places = {(place.device, place.inode): place for place in await self._store.places(self._name)}
+            self._first_read_at = await self._store.first_read_at(self._name)
 
     async def _follow(self, file: File) -> None:
+        """Up to the size that the file had: what is written meanwhile is for the next look."""
         key = file.device, file.inode
-        while (place := self._places.get(key)) is None or place.position != file.size:
+        place = self._places.get(key)
+        while place is None or place.position != file.size:
             chunk = await asyncio.to_thread(read_new, file, place)
             if chunk is None:
                 return
             stored = await self._store.add_reading(await self._read(chunk))
             self.counts["conflicting"] += stored.conflicting
-            self._places[key] = chunk.place
+            self._places[key] = place = chunk.place
             self.last_line_at = self._clock()
             self._stored()
+            if place.position > file.size:
+                return
 
     async def _read(self, chunk: Chunk) -> Reading:
         """The rows of a chunk's lines."""
@@ -103,19 +119,32 @@ class Tail:
             await pace.breathe()
         self.counts["too_long"] += chunk.skipped
         clicks = [(click, has_fbclid(click, rows.configuration.fbclid_names)) for click in rows.clicks]
-        return Reading(str(self.journal), chunk.place, clicks, rows.postbacks, rows.refused)
+        return Reading(self._name, chunk.place, clicks, rows.postbacks, rows.refused)
 
     def _oldest(self) -> float:
         """Postbacks from before are kept only for replay: Keitaro's own integration may have sent them."""
         return (self._first_read_at or 0.0) - self._configuration().tracker.first_start
 
     async def _drop_places(self, there: set[tuple[int, int]]) -> None:
-        for key in set(self._places) - there:
-            await self._store.drop_place(str(self.journal), self._places.pop(key))
+        """Of files that are gone for some looks: one that is being renamed is not gone."""
+        for key in set(self._places):
+            self._absent[key] = 0 if key in there else self._absent.get(key, 0) + 1
+            if self._absent[key] > _GONE:
+                del self._absent[key]
+                await self._store.drop_place(self._name, self._places.pop(key))
+
+    def _note_missing(self, missing: bool) -> None:
+        if missing and not self.missing:
+            log.warning(
+                "journal.missing", journal=self.journal, next="does Nginx write there? --journal names the file"
+            )
+        elif self.missing and not missing:
+            log.info("journal.there", journal=self.journal)
+        self.missing = missing
 
     def _say(self, error: str) -> None:
         if error and error != self.error:
-            log.error("journal.unreadable", journal=self.journal, error=error, next="give the service's group access")
+            log.error("journal.unreadable", journal=self.journal, error=error)
         elif self.error and not error:
             log.info("journal.readable", journal=self.journal)
         self.error = error

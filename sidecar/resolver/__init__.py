@@ -74,6 +74,8 @@ class Resolver:
     async def step(self) -> int:
         """Decides one batch; how many postbacks it had."""
         configuration = self._configuration()
+        # Before the clicks are asked for: whatever was read until then is among them.
+        read_to_end_at = self._read_to_end_at()
         pending = await self._store.pending(self._clock(), BATCH)
         if not pending:
             return 0
@@ -82,7 +84,7 @@ class Resolver:
         rulings = []
         pace = Pace()
         for each, subid in zip(pending, subids, strict=True):
-            rulings.append(self._ruling(each, subid, clicks.get(subid), configuration))
+            rulings.append(self._ruling(each, subid, clicks.get(subid), configuration, read_to_end_at))
             await pace.breathe()
         await self._keep(rulings, configuration)
         return len(pending)
@@ -97,7 +99,14 @@ class Resolver:
         if ruled.destinations:
             self._decided(ruled.destinations)
 
-    def _ruling(self, pending: Pending, subid: str, click: Click | None, configuration: Configuration) -> Ruling:
+    def _ruling(
+        self,
+        pending: Pending,
+        subid: str,
+        click: Click | None,
+        configuration: Configuration,
+        read_to_end_at: float,
+    ) -> Ruling:
         now = self._clock()
         decision = _decide(pending, click, configuration, now)
         if decision.decision != "waiting":
@@ -107,7 +116,7 @@ class Resolver:
         ends_at = pending.stored_at + configuration.tracker.click_wait
         if pending.state == "undecided" or now < ends_at:
             return Ruling(pending, "waiting", decision, subid, due_at=ends_at + GRACE)
-        if self._read_to_end_at() <= ends_at:
+        if read_to_end_at <= ends_at:
             return Ruling(pending, "waiting", decision, subid, due_at=now + AGAIN)
         return Ruling(pending, "expired", expire(decision), subid)
 

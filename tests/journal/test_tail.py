@@ -223,16 +223,105 @@ async def test_first_start_can_reach_back(store: SqliteStore, journal: Path, tmp
     assert await numbers(store) == [1]
 
 
-async def test_the_place_of_a_file_that_is_gone_is_forgotten(
+async def test_the_place_of_a_file_that_is_gone_for_long_is_forgotten(
     start: Callable[[], Tail], store: SqliteStore, journal: Path
 ) -> None:
+    tail = start()
+    journal.write_bytes(line(1))
+    await tail.poll()
+    journal.rename(journal.with_suffix(".ndjson.1"))
+    journal.write_bytes(line(2))
+    await tail.poll()
+    assert len(await store.places(str(journal))) == 2
+    journal.with_suffix(".ndjson.1").unlink()
+    for _ in range(20):
+        await tail.poll()
+    assert len(await store.places(str(journal))) == 2
+    await tail.poll()
+    assert len(await store.places(str(journal))) == 1
+
+
+async def test_a_journal_that_vanished_is_not_read_to_its_end_and_keeps_its_places(
+    start: Callable[[], Tail], store: SqliteStore, journal: Path, clock: Clock
+) -> None:
+    tail = start()
+    journal.write_bytes(line(1))
+    await tail.poll()
+    away = journal.rename(journal.parent / "unmounted")
+    clock.move(10)
+    for _ in range(30):
+        with pytest.raises(OSError, match="gone"):
+            await tail.poll()
+    assert tail.read_to_end_at == NOW
+    away.rename(journal)
+    await tail.poll()
+    assert (tail.counts["lines"], tail.read_to_end_at) == (1, clock.now)
+
+
+async def test_another_spelling_of_the_path_keeps_place_and_first_start(
+    start: Callable[[], Tail], store: SqliteStore, journal: Path, config: Configuration, clock: Clock
+) -> None:
+    journal.write_bytes(line(1))
+    await start().poll()
+    clock.move(86400)
+    with journal.open("ab") as file:
+        file.write(line(2))
+    (journal.parent / "link").symlink_to(journal.parent)
+    await Tail(journal.parent / "link" / journal.name, store, lambda: config, clock, lambda: None).poll()
+    assert await numbers(store) == [1, 2]
+
+
+async def test_what_is_written_during_a_look_is_for_the_next_one(
+    start: Callable[[], Tail], store: SqliteStore, journal: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a journal that is always written to would never be read to its end, and nothing could expire."""
+    added = iter(range(2, 100))
+    add = store.add_reading
+
+    async def meanwhile(reading: Any) -> Any:
+        with journal.open("ab") as file:
+            file.write(line(next(added)))
+        return await add(reading)
+
+    monkeypatch.setattr(store, "add_reading", meanwhile)
     journal.write_bytes(line(1))
     tail = start()
     await tail.poll()
-    assert len(await store.places(str(journal))) == 1
-    journal.unlink()
+    assert (tail.counts["lines"], tail.read_to_end_at) == (1, NOW)
     await tail.poll()
-    assert await store.places(str(journal)) == []
+    assert tail.counts["lines"] == 2
+
+
+async def test_only_files_are_read_whatever_else_has_the_journals_name(
+    start: Callable[[], Tail], store: SqliteStore, journal: Path
+) -> None:
+    journal.write_bytes(line(1))
+    journal.with_suffix(".ndjson.d").mkdir()
+    os.mkfifo(journal.with_suffix(".ndjson.fifo"))
+    tail = start()
+    await tail.poll()
+    assert (await numbers(store), tail.read_to_end_at) == ([1], NOW)
+
+
+async def test_an_unreadable_file_keeps_no_other_from_being_read(
+    start: Callable[[], Tail], store: SqliteStore, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sidecar.journal import tail as module
+
+    read = module.read_new
+
+    def refused(file: Any, place: Any) -> Any:
+        if file.path.suffix == ".1":
+            raise PermissionError(13, "Permission denied", str(file.path))
+        return read(file, place)
+
+    monkeypatch.setattr(module, "read_new", refused)
+    journal.with_suffix(".ndjson.1").write_bytes(line(1))
+    journal.write_bytes(line(2))
+    tail = start()
+    with pytest.raises(PermissionError):
+        await tail.poll()
+    assert (await numbers(store), tail.read_to_end_at) == ([2], 0.0)
 
 
 async def test_the_end_counts_from_the_moment_at_which_reading_began(

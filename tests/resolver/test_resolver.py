@@ -90,6 +90,28 @@ async def test_a_click_that_comes_at_the_last_moment_counts(tried: Tried, clock:
     assert await tried.reasons() == [("decided", "accepted", "sent")]
 
 
+async def test_a_click_that_is_read_during_the_decision_is_not_missed(
+    tried: Tried, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tried.store.add(postback(1))
+    await tried.settle()
+    clock.move(2000)
+    tried.read_to_end_at = NOW + 10
+    ask = tried.store.clicks
+
+    async def late(subids: Any) -> Any:
+        found = await ask(subids)
+        await tried.knows(click())
+        tried.read_to_end_at = clock.now
+        return found
+
+    monkeypatch.setattr(tried.store, "clicks", late)
+    await tried.resolver.step()
+    monkeypatch.undo()
+    await tried.settle()
+    assert await tried.reasons() == [("decided", "accepted", "sent")]
+
+
 async def test_a_postback_older_than_seven_days_is_too_old(tried: Tried, clock: Clock) -> None:
     await tried.store.add(postback(1))
     clock.move(7 * 86400)
