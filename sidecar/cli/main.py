@@ -17,6 +17,17 @@ _COMMON = {
     "admin": ("127.0.0.1:8191", "admin address: host:port or unix:/path"),
 }
 
+#: What `integrations` can do, with its help.
+_VERBS = {
+    "list": "name, status, campaigns, pixel, proxy, mapping, and how many events were sent",
+    "show": "every key in force and where it is said",
+    "pause": "accept and hold, send nothing",
+    "resume": "send again, what was held first",
+    "clone": "copy one with its mapping, paused",
+    "delete": "take one away",
+    "map": "change the event of a status",
+}
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -72,13 +83,58 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--click", metavar="FILE", help="JSON of the click, with explain URL; - for standard input")
     _json(explain)
 
+    test = _command(commands, "test", "do the stories beside the configuration still come out as they say?")
+    test.add_argument("files", nargs="*", metavar="FILE", type=Path, help="story files (default: CONFIG/tests/*.yaml)")
+    _json(test)
+
+    capture = _command(commands, "capture", "make a story of a stored postback, with sample data for the customer's")
+    capture.add_argument("id", metavar="ID", help="a request id, an event_id or a subid")
+    capture.add_argument("--write", metavar="NAME", help="write it to CONFIG/tests/NAME.yaml, which must not exist")
+    _json(capture)
+
     _json(_command(commands, "status", "is it well? asks the running daemon"))
+
+    _integrations(commands)
+
+    plan = _command(commands, "plan", "what the files would change, for recent postbacks too")
+    plan.add_argument("--against", metavar="REV", help="compare with a git revision, not with what the daemon runs")
+    _json(plan)
+
+    reload = _command(commands, "reload", "look at the configuration now, and say what became of it")
+    reload.add_argument("--accept", action="store_true", help="let a change pass that the brake refused")
+    _option(reload, "admin-token", None, "file of the admin token (default: STATE/admin.token)")
+    _json(reload)
 
     sandbox = _command(commands, "sandbox", "a strict stand-in for Meta over HTTP")
     _option(sandbox, "listen", "127.0.0.1:8192", "address: host:port or unix:/path")
 
+    schema = _command(commands, "schema", "print the JSON Schema of a configuration file, for editors")
+    schema.add_argument("file", nargs="?", choices=("integrations", "further", "mapping", "test"),
+                        default="integrations", help="files of which kind (default: integrations)")  # fmt: skip
+
     _command(commands, "version", "print the version")
     return parser
+
+
+def _integrations(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "Keitaro's list of integrations, at the YAML files"
+    parser = commands.add_parser("integrations", help=text, description=f"{text}.")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    made = {}
+    for verb, meaning in _VERBS.items():
+        made[verb] = _command(verbs, verb, meaning)
+        made[verb].set_defaults(command="integrations")
+        if verb in ("list", "show"):
+            _json(made[verb])
+        else:
+            made[verb].add_argument("--dry-run", action="store_true", help="only show what would change")
+        if verb != "list":
+            made[verb].add_argument("name", metavar="NAME", nargs="+" if verb in ("pause", "resume") else None)
+    made["list"].add_argument("search", metavar="SEARCH", nargs="?", help="part of the name")
+    made["clone"].add_argument("new", metavar="NEW", help="name of the copy, which is paused")
+    made["map"].add_argument("status", metavar="STATUS", help="Keitaro's status")
+    made["map"].add_argument("event", metavar="EVENT", help="Facebook event, null (not sent), or - for no line")
+    made["map"].add_argument("--shared", action="store_true", help="change a mapping that others use too")
 
 
 def _command(
