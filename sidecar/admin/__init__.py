@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from sidecar.sandbox.standin import StandIn
+from sidecar.store.contract import StoreUnavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,7 +42,10 @@ def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Appl
         return web.Response(status=503 if reasons else 200, text="\n".join(reasons or ["ready"]) + "\n")
 
     async def status(_: web.Request) -> web.Response:
-        return web.json_response(await daemon.status())
+        try:
+            return web.json_response(await daemon.status())
+        except StoreUnavailable as error:
+            return web.Response(status=503, text=f"store: {error}\n")
 
     async def reload(request: web.Request) -> web.Response:
         return web.json_response(await daemon.reload("accept" in request.query))
@@ -57,15 +61,15 @@ def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Appl
 
 def admin_token(path: Path) -> str:
     """The token of the admin address; made when there is none. Raises OSError, or ValueError when it is empty."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists():
         if token := path.read_text().strip():
             return token
-        raise ValueError(f"{path}: the admin token is empty; remove the file, and one is made") from None
-    with os.fdopen(descriptor, "w") as file:
-        token = secrets.token_urlsafe(32)
+        raise ValueError(f"{path}: the admin token is empty; remove the file, and one is made")
+    token = secrets.token_urlsafe(32)
+    fresh = path.with_name(f"{path.name}.new")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(token + "\n")
+    fresh.rename(path)  # whole, or not there: an empty one would refuse every later start
     return token
 
 
@@ -117,7 +121,7 @@ def _given(authorization: str) -> bytes:
     """The token of `Bearer TOKEN`, or the password of HTTP Basic with any user."""
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return value.strip().encode()
+        return value.strip().encode("utf-8", "surrogateescape")
     if scheme.lower() == "basic":
         try:
             return b64decode(value.strip(), validate=True).partition(b":")[2]

@@ -30,7 +30,7 @@ from sidecar.graph.http import HttpGraph
 from sidecar.graph.sandbox import SandboxGraph
 from sidecar.intake import Intake
 from sidecar.journal.tail import Tail
-from sidecar.net import UnixAddress, listen
+from sidecar.net import Address, UnixAddress, listen
 from sidecar.resolver import Resolver
 from sidecar.retention import Janitor
 from sidecar.sandbox.standin import StandIn
@@ -41,6 +41,9 @@ _LAST_REQUEST = 6.0
 
 #: Seconds that an answer, under way at a stop, may still take.
 _LAST_ANSWER = 1.0
+
+#: How many times as long as it took to count a count is good.
+_COUNTS_LAST = 10
 
 #: Events that the sandbox inside the daemon remembers.
 _REMEMBERED = 1000
@@ -99,22 +102,31 @@ class _Daemon:
         )
         self._standin = StandIn(time.time, _REMEMBERED) if settings.sandbox else None
         self._graph = self._make_graph(loaded.configuration)
-        self._couriers = Couriers(self._store, self._graph, loaded.configuration, time.time, random.random)
+        self._couriers = Couriers(
+            self._store, self._graph, loaded.configuration, time.time, time.monotonic, random.random
+        )
         self._resolver = Resolver(self._store, self._current, time.time, self._read_to_end_at, self._couriers.wake)
         self._intake = Intake(self._store, self._current, time.time, lambda: secrets.token_hex(16), self._resolver.wake)
         self._tails = [
             Tail(journal, self._store, self._current, time.time, self._resolver.wake) for journal in settings.journals
         ]
+        self._counting = asyncio.Lock()
+        self._counted: dict[str, Any] = {}
+        self._counted_until = 0.0
         self._janitor = Janitor(self._store, self._current, time.time)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Each part after what it needs; what is begun is ended in the other order, whatever happens."""
         stack.push_async_callback(self._store.close)
         stack.push_async_callback(self._graph.close)
-        token = admin_token(self._settings.admin_token)
+        try:
+            token = admin_token(self._settings.admin_token)
+        except OSError as error:
+            raise ValueError(f"--admin-token {self._settings.admin_token}: {error.strerror}") from None
         self._formatter.mask([token])
         admin = web.AppRunner(application(self, token, self._standin), access_log=None, shutdown_timeout=_LAST_ANSWER)
         await self._open(stack, admin, self._settings.admin, "admin")
+        await self._store.pull_in()  # the clock may have been set back since the last run
         await self._couriers.start()
         stack.push_async_callback(self._couriers.stop, _LAST_REQUEST)
         for run in (self._resolver.run, self._janitor.run, self._reloader.run, *(tail.run for tail in self._tails)):
@@ -142,7 +154,7 @@ class _Daemon:
     async def status(self) -> dict[str, Any]:
         """The JSON of `capi-sidecar status`. Times are Unix seconds."""
         configuration = self._reloader.configuration
-        counts = await self._store.counts()
+        counts = await self._counts()
         return {
             "version": sidecar.__version__,
             "mode": self._settings.mode,
@@ -155,6 +167,7 @@ class _Daemon:
                 {
                     "path": str(tail.journal),
                     "error": tail.error,
+                    "missing": tail.missing,
                     "read_to_end_at": tail.read_to_end_at,
                     "last_line_at": tail.last_line_at,
                     **tail.counts,
@@ -181,6 +194,16 @@ class _Daemon:
         """Since when every journal has been read to its end; without journals there is nothing to wait for."""
         return min((tail.read_to_end_at for tail in self._tails), default=time.time())
 
+    async def _counts(self) -> dict[str, Any]:
+        """Counting millions of rows takes a while: whoever asks meanwhile, or soon after, gets the same."""
+        async with self._counting:
+            if time.monotonic() >= self._counted_until:
+                began = time.monotonic()
+                self._counted = await self._store.counts()
+                took = time.monotonic() - began
+                self._counted_until = time.monotonic() + _COUNTS_LAST * took
+        return self._counted
+
     async def reload(self, accept: bool) -> dict[str, Any]:
         """Looks at the configuration now; the verdict."""
         return as_json(await self._reloader.reload(accept))
@@ -192,10 +215,14 @@ class _Daemon:
         self._couriers.configure(configuration)
         self._resolver.wake()
 
-    async def _open(self, stack: AsyncExitStack, runner: web.BaseRunner, address: Any, name: str) -> None:
+    async def _open(self, stack: AsyncExitStack, runner: web.BaseRunner, address: Address, name: str) -> None:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        log.info(f"{name}.listening", address=await listen(runner, address))
+        try:
+            log.info(f"{name}.listening", address=await listen(runner, address))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ValueError(f"--{name} {address}: {reason}; is another one running? give it another address") from None
 
     def _keep_running(self, stack: AsyncExitStack, run: Callable[[], Any]) -> None:
         task = asyncio.create_task(run())

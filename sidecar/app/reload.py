@@ -11,7 +11,7 @@ from sidecar.app.accepted import Accepted
 from sidecar.app.child import Task, in_child
 from sidecar.config.load import Loaded
 from sidecar.config.secrets import Resolve
-from sidecar.config.watch import Watch
+from sidecar.config.watch import SLOW, Watch
 from sidecar.core.configuration import Configuration
 
 
@@ -57,9 +57,13 @@ class Reloader:
         """Follows the files until it is cancelled. What changed while the daemon started is a change too."""
         try:
             while True:
-                content = await self._watch.change(self._content)
-                async with self._lock:
-                    await self._reload(content, accept=False)
+                try:
+                    content = await self._watch.change(self._content)
+                    async with self._lock:
+                        await self._reload(content, accept=False)
+                except Exception as error:  # whatever it is, what runs must go on running
+                    self._refuse("refused", (f"the files cannot be followed: {type(error).__name__}",))
+                    await asyncio.sleep(SLOW)
         finally:
             self._watch.stop()
 

@@ -20,6 +20,7 @@ from sidecar.core.event import customer_country
 from sidecar.core.meta import HASHED_KEYS
 from sidecar.core.sample import SAMPLES, replaced
 from sidecar.core.times import iso
+from sidecar.store.contract import StoreRefused
 from sidecar.store.reading import Newest, read_mode, read_newest
 from sidecar.store.state import FILE
 
@@ -38,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         mode = read_mode(options.state)
         newest = read_newest(options.state / FILE, options.id) if mode else None
-    except OSError as error:
-        return _wrong(f"{options.state}: {error.strerror}")
+    except (OSError, StoreRefused) as error:
+        return _wrong(f"{options.state}: {getattr(error, 'strerror', None) or error}")
     if mode is None:
         return _wrong(f"no store in {options.state}; --state names the daemon's directory")
     if newest is None:

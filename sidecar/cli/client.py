@@ -8,7 +8,7 @@ from typing import Any
 from sidecar.net import TcpAddress, UnixAddress, parse_address
 
 #: Seconds that an answer may take.
-_PATIENCE = 30.0
+_PATIENCE = 10.0
 
 
 class NotRunning(Exception):

@@ -20,6 +20,7 @@ from sidecar.core.origin import origins, unmatched
 from sidecar.core.parameters import first_real
 from sidecar.core.postback import Postback
 from sidecar.core.times import parse_time
+from sidecar.store.contract import StoreRefused
 
 _NO_ID = "0" * 32
 
@@ -127,9 +128,10 @@ def _explain_url(options: argparse.Namespace, configuration: Configuration) -> i
     now = time.time()
     postback = Postback(_NO_ID, now, "GET", options.url)
     try:
-        click = _click_of_file(options.click, postback) if options.click else None
+        click = _click_of_file(options.click, postback) if options.click else _click_of_store(options, postback)
     except (OSError, ValueError) as error:
-        print(f"explain: --click {options.click}: {error}", file=sys.stderr)
+        words = error.strerror if isinstance(error, OSError) else error
+        print(f"explain: --click {options.click}: {words}", file=sys.stderr)
         return USAGE
     decision = decide(postback, click, configuration, now)
     if options.json:
@@ -137,15 +139,35 @@ def _explain_url(options: argparse.Namespace, configuration: Configuration) -> i
     else:
         print("\n".join(told(decision, configuration)))
         if decision.reason == "no_click":
-            print("explain: give the click with --click FILE to see what happens when it is known", file=sys.stderr)
+            print(
+                f"explain: no click of this subid in {options.state}; --click FILE gives one, as JSON such as "
+                '{"campaign": "AbCd12", "fbclid": "IwAR...", "clicked_at": 1795564740, "ip": "8.8.8.8"}',
+                file=sys.stderr,
+            )
     return OK if decision.decision == "accepted" else FOUND
 
 
 def _click_of_file(name: str, postback: Postback) -> Click | None:
-    value = json.loads(sys.stdin.read() if name == "-" else Path(name).read_text())
+    try:
+        value = json.loads(sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
+    except ValueError:
+        raise ValueError("not JSON; an object of a click's fields is needed") from None
     if not isinstance(value, dict):
-        raise ValueError("an object is needed")
+        raise ValueError("an object of a click's fields is needed")
     return _read_click(value, postback)
+
+
+def _click_of_store(options: argparse.Namespace, postback: Postback) -> Click | None:
+    """What the daemon knows of the subid; nothing where there is no store, or it is not ours to read."""
+    from sidecar.store.reading import read_click
+    from sidecar.store.state import FILE
+
+    path = options.state / FILE
+    subid = first_real(postback.parameters, ("subid", "sub_id"))
+    try:
+        return read_click(path, subid) if subid and path.exists() else None
+    except (OSError, StoreRefused):
+        return None
 
 
 def _read_click(value: dict[str, Any] | None, postback: Postback) -> Click | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sidecar.cli.client import NotRunning, ask
 from sidecar.cli.exit import FOUND, OK, USAGE
+from sidecar.core.advice import ANSWER
 from sidecar.core.times import iso
 
 
@@ -29,18 +30,39 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _problems(status: dict[str, Any]) -> Iterator[str]:
+    """What is wrong, each with where and what to do."""
     yield from status["problems"]
     if error := status["configuration"]["error"]:
-        yield f"configuration refused, the last good one runs: {error}"
+        yield f"configuration refused, the last good one runs: {error}; capi-sidecar check tells all"
     for each in status["integrations"]:
         if each["status"].startswith("error"):
             yield f"integration {each['name']} ({each['at']}): {each['status'].removeprefix('error: ')}"
         elif each["status"] == "gone" and each["waiting"]:
             yield f"integration {each['name']} is gone, and {each['waiting']} events still wait for it"
-    for lane in status["lanes"]:
-        if lane["state"] != "active":
-            words = f": {lane['words']}" if lane["words"] else ""
-            yield f"pixel {lane['pixel_id']} ({', '.join(lane['integrations'])}): {lane['why']}{words}"
+        if "by_hand" in each["held"]:
+            yield f"integration {each['name']}: events were put aside after answers that nobody knows"
+    yield from (_lane(lane, status) for lane in status["lanes"] if lane["state"] != "active")
+    for journal in status["journals"]:
+        if journal["missing"] and status["mode"] != "sandbox":
+            yield f"journal {journal['path']}: there is no such file; does Nginx write it, and is --journal right?"
+        if bad := sum(count for name, count in journal.items() if name.startswith("bad: ")):
+            yield f"journal {journal['path']}: {bad} lines are none of capi-sidecar's log_format, version 1"
+    if _wrong_keys(status) and not status["postbacks"]:
+        yield "intake: every postback had another key than tracker.postback_key"
+
+
+def _lane(lane: dict[str, Any], status: dict[str, Any]) -> str:
+    meaning, then = ANSWER.get(lane["why"], (lane["why"], ""))
+    places = ", ".join(each["at"] for each in status["integrations"] if each["name"] in lane["integrations"])
+    words = f" ({lane['words']})" if lane["words"] else ""
+    again = f"; tried again at {iso(lane['until'])}" if lane["until"] else ""
+    names = ", ".join(lane["integrations"])
+    return f"{lane['why']}: pixel {lane['pixel_id']}, {names} ({places}): {meaning}{words}; {then}{again}"
+
+
+def _wrong_keys(status: dict[str, Any]) -> int:
+    journals = sum(journal.get("wrong_key", 0) for journal in status["journals"])
+    return int(status["intake"].get("wrong_key", 0) + journals)
 
 
 def _print(status: dict[str, Any], problems: list[str]) -> None:
@@ -52,6 +74,8 @@ def _print(status: dict[str, Any], problems: list[str]) -> None:
     for journal in status["journals"]:
         last = iso(journal["last_line_at"]) if journal["last_line_at"] else "none since the start"
         print(f"journal {journal['path']}: {journal.get('lines', 0)} lines, last {last}")
+    if wrong := _wrong_keys(status):
+        print(f"  {wrong:>8}  with another key, not stored")
     for row in status["postbacks"]:
         print(f"  {row['count']:>8}  {row['state']} {row['decision']} {row['reason']}".rstrip())
     width = max((len(each["name"]) for each in status["integrations"]), default=0)
@@ -60,7 +84,7 @@ def _print(status: dict[str, Any], problems: list[str]) -> None:
         numbers = f"sent {each['sent']}, waiting {each['waiting']}{held}, failed {each['failed']}"
         print(f"{each['name']:<{width}}  {each['status']:<8}  {numbers}")
     for problem in problems:
-        print(f"PROBLEM {problem}", file=sys.stderr)
+        print(f"PROBLEM {problem}")
 
 
 def _listed(numbers: dict[str, int]) -> str:

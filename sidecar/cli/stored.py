@@ -15,6 +15,7 @@ from sidecar.core.configuration import Configuration
 from sidecar.core.decide import Decision, decide
 from sidecar.core.origin import origins
 from sidecar.core.times import iso
+from sidecar.store.contract import StoreRefused
 from sidecar.store.reading import read_mode, read_stories
 from sidecar.store.rows import postback_of
 from sidecar.store.state import FILE
@@ -28,8 +29,8 @@ def explain_stored(options: argparse.Namespace) -> int:
     try:
         mode = read_mode(options.state)
         stories = read_stories(options.state / FILE, options.id, _MOST) if mode else []
-    except OSError as error:
-        print(f"explain: {options.state}: {error.strerror}", file=sys.stderr)
+    except (OSError, StoreRefused) as error:
+        print(f"explain: {options.state}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return USAGE
     if mode is None:
         print(f"explain: no store in {options.state}; --state names the daemon's directory", file=sys.stderr)

@@ -295,7 +295,9 @@ tracker = record(
         ),
         "currency": Key(currency, "Currency of payouts whose postback names none (ISO 4217).", Tracker.currency),
         "click_wait": Key(
-            duration(), "How long a postback waits for its click to appear.", duration_of(Tracker.click_wait)
+            duration(LONGEST_DELAY),
+            "How long a postback waits for its click to appear.",
+            duration_of(Tracker.click_wait),
         ),
         "subid_from": Key(
             listed(subid_source),

@@ -5,12 +5,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from sidecar.config import declaration
-from sidecar.config.git import commit_of
+from sidecar.config.git import commit_of, git_directory
 from sidecar.config.parse import parse
 from sidecar.config.secrets import Resolve, Secrets, Unreadable, has_bad_reference, has_reference
 from sidecar.config.shape import MISSING, At, Given, Note, Notes, pairs, suggestion
@@ -25,6 +26,7 @@ from sidecar.core.configuration import (
     StatusMapping,
     Tracker,
 )
+from sidecar.core.meta import STANDARD_EVENTS
 from sidecar.core.secret import NO_SECRET, Secret
 from sidecar.core.status import KNOWN, Status, canonical, normalise
 from sidecar.core.template import placeholders
@@ -38,6 +40,7 @@ UNREADABLE = "secret cannot be read"
 _URL = re.compile(r"https?://[^\s/]+\S*")
 _NO_PROXY = "no proxy URL; write scheme://user:password@host:port"
 _BLANK = re.compile(r"\s")
+_NO_KEY = re.compile(r"[/?#\s]")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4")
 
 #: Keys of an integration that become its fields unchanged.
@@ -204,8 +207,8 @@ class _Reading:
             value = self._secret(written, place, resolve=True)
             if isinstance(value, Unreadable):
                 place.fail(f"{UNREADABLE}: {value}; without the key no postback can be known")
-            elif not value:
-                place.fail("the key is empty")
+            elif fault := _postback_key_fault(value):
+                place.fail(fault)
             else:
                 found.append(Secret(value))
         return tuple(found)
@@ -307,7 +310,12 @@ class _Reading:
             self._unreadable(given, "token", value, faults)
             return Secret("")
         if not value and not _is_misread(given, defaults, "token"):
-            self._finding(given, "token", "the token is empty", faults)
+            self._finding(given, "token", f"the token is {'empty' if 'token' in merged else 'missing'}", faults)
+        if _BLANK.search(value):
+            self._finding(given, "token", "no token: there is a blank or a second line in it", faults)
+        if value and not has_reference(merged["token"]) and git_directory(self.directory):
+            message = "the token itself stands here, and git keeps it for ever; write ${file:PATH} or ${env:NAME}"
+            self.notes.remarks.append(_where(given, defaults, "token").note(message))
         return Secret(value)
 
     def _proxies(
@@ -374,6 +382,11 @@ class _Reading:
                     _where(given, defaults, "customer").fail(message)
 
     def _remark_on(self, given: Given, integration: Integration) -> None:
+        for rule in filter(None, integration.mapping.rules.values()):
+            if rule.event not in STANDARD_EVENTS and (near := get_close_matches(rule.event, STANDARD_EVENTS, 1, 0.8)):
+                file, _, line = rule.place.rpartition(":")
+                message = f"{rule.event} is no standard event of Meta's; did you mean {near[0]}?"
+                self.notes.remarks.append(Note(file, int(line), 1, "", message))
         if integration.test_event_code:
             message = "Meta counts events with a test code like all others; remove it when the test is over"
             self.notes.findings.append(given.where("test_event_code").note(message))
@@ -421,12 +434,18 @@ def _proxy_fault(url: str) -> str:
     if _BLANK.search(url):
         return _NO_PROXY
     if parts.scheme not in _PROXY_SCHEMES:
-        return f"unknown proxy scheme; allowed are {', '.join(_PROXY_SCHEMES)}"
+        return f"unknown proxy scheme; write scheme://user:password@host:port with {', '.join(_PROXY_SCHEMES)}"
     return "" if parts.hostname and port else "a proxy needs host and port: scheme://host:port"
 
 
 def _url_fault(url: str) -> str:
     return "" if _URL.fullmatch(url) else "no URL; write https://tracker.example.com"
+
+
+def _postback_key_fault(key: str) -> str:
+    if not key:
+        return "the key is empty"
+    return "the key is only the part before /postback, such as 2a76c2a" if _NO_KEY.search(key) else ""
 
 
 def _key_fault(key: str) -> str:

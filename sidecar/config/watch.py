@@ -120,6 +120,7 @@ class Watch:
                 self._observer.schedule(_Hints(self._loop, self.hint), str(folder))
             self._observer.start()
         except OSError as error:
+            self._observer.stop()
             self._observer = None
             log.warning("watcher.refused", error=error.strerror, next=f"the files are looked at every {SLOW:g} s")
 

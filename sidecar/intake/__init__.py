@@ -1,5 +1,6 @@
 """Mirrored postbacks: stored, then answered. Nothing is looked up, and nothing is interpreted but the key."""
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,9 @@ LARGEST_BODY = 1 << 20
 
 #: Bytes of the request line and of one header; Nginx's own limit is 32 KB.
 LARGEST_LINE = 1 << 17
+
+#: Seconds in which a body must be here.
+SLOWEST_BODY = 10.0
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -62,9 +66,12 @@ class Intake:
         if not accepts_key(configuration, key_of(uri)):
             return self._respond("wrong_key", 404)
         try:
-            body = await request.read() if request.can_read_body else b""
+            async with asyncio.timeout(SLOWEST_BODY):
+                body = await request.read() if request.can_read_body else b""
         except web.HTTPRequestEntityTooLarge:
             return self._respond("too_large", 413)
+        except TimeoutError:
+            return self._respond("too_slow", 408)
         type = clean(request.headers.get("Content-Type", "")) if body else ""
         id = self._id(request, configuration)
         postback = Postback(id, received_at, request.method, uri, type, body)

@@ -51,7 +51,7 @@ def test_on_a_full_disk_the_journal_waits_couriers_settle_and_all_recovers_by_it
     assert requests.get(f"http://{road.daemon.admin}/readyz", timeout=30).status_code == 503
     status = road.daemon.command_line("status")
     assert status.returncode == 1
-    assert "the disk cannot take it" in status.stderr
+    assert "the disk cannot take it" in status.stdout
     stored = {row["event_id"] for row in road.standin.events()}
     assert f"{SUBID}_sale_3" not in stored
     (small_disk / "filler").unlink()

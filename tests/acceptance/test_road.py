@@ -236,7 +236,7 @@ def test_an_edit_is_in_force_by_itself_and_a_bad_one_is_refused(start_road: Call
     assert r"integrations[0].maping: unknown key; did you mean \"mapping\"?" in road.daemon.log
     status = road.daemon.command_line("status")
     assert status.returncode == 1
-    assert "configuration refused, the last good one runs" in status.stderr
+    assert "configuration refused, the last good one runs" in status.stdout
     road.postback(TARGET + "&tid=2")
     assert [event["event_name"] for event in road.wait_for_events(2)] == ["Subscribe", "Subscribe"]
     road.daemon.configure(yaml())
@@ -250,7 +250,7 @@ def test_a_token_fault_holds_the_events_until_the_token_is_mended(start_road: Ca
     road.click()
     road.postback()
     wait_until(lambda: road.daemon.command_line("status").returncode == 1, "status says that something is wrong")
-    assert "token" in road.daemon.command_line("status").stderr
+    assert "token" in road.daemon.command_line("status").stdout
     assert TOKEN not in road.daemon.log
     road.daemon.configure(yaml().replace(TOKEN, "EAAmended-token"))
     road.wait_for_events(1)
@@ -264,7 +264,7 @@ def test_a_proxy_that_refuses_the_login_is_named_and_nothing_goes_around_it(
     road = start_road(yaml(squid.url.replace("secret", "wrong")))
     road.click()
     road.postback()
-    wait_until(lambda: "proxy login" in road.daemon.command_line("status").stderr, "the proxy's fault is named")
+    wait_until(lambda: "proxy login" in road.daemon.command_line("status").stdout, "the proxy's fault is named")
     assert road.standin.listing()["requests"] == 0
     road.daemon.configure(yaml(squid.url))
     road.wait_for_events(1)

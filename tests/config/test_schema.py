@@ -45,7 +45,7 @@ UNSEEN = {
     r'"([0-9.]+[eExo][0-9]+|[0-9]{13,})" is not ': "of a number only type and sign are seen, not how it is written",
     r"a network such as ": "a pattern does not count to 255; the form is seen",
     r"secret cannot be read|no such reference": "only the loader reads secrets",
-    r"the key is empty|the list of keys is empty": "judged once secrets are read",
+    r"the key is (empty|only the part before)|the list of keys is empty": "judged once secrets are read",
     r"no URL|no proxy URL|unknown proxy scheme|a proxy needs host": "judged once secrets are read",
 }  # fmt: skip
 
