@@ -13,6 +13,9 @@ from sidecar.core.configuration import DAY, Configuration
 from sidecar.core.plan import braked, effects
 from sidecar.store.reading import read_seen
 
+#: Gives way to the daemon from its first import on.
+_PROGRAM = f"import os; os.nice(10); from {__name__} import main; main()"
+
 #: Postbacks of how many seconds are weighed, and how many of them at most.
 WEIGHED = 3 * DAY
 SAMPLE = 2000
@@ -42,7 +45,7 @@ async def in_child(task: Task) -> Read:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        f"from {__name__} import main; main()",
+        _PROGRAM,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

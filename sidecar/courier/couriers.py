@@ -46,9 +46,9 @@ class Couriers:
 
     def wake(self, destinations: Iterable[Destination]) -> None:
         """These have something to send."""
-        if new := set(destinations) - self._destinations:
-            self._destinations |= new
-            self._assign()
+        for destination in set(destinations) - self._destinations:
+            self._destinations.add(destination)
+            self._add(destination)
         for lane in {lane_of(each, self._configuration) for each in destinations}:
             if isinstance(lane, Lane) and lane in self._couriers:
                 self._couriers[lane].wake()
@@ -95,12 +95,24 @@ class Couriers:
             else:
                 lanes[lane].append(destination)
         for lane, courier in list(self._couriers.items()):
+            if set(courier.destinations) == set(lanes.get(lane, ())):
+                continue  # an edit of one integration wakes no other
             courier.destinations = tuple(lanes.get(lane, ()))
             courier.wake()
             if not courier.destinations:
                 del self._couriers[lane]
         for lane in lanes.keys() - self._couriers.keys():
             self._begin(lane, tuple(lanes[lane]), asks)
+
+    def _add(self, destination: Destination) -> None:
+        """One destination more, without a look at the others."""
+        lane = lane_of(destination, self._configuration)
+        if isinstance(lane, Held):
+            self._held[destination] = lane.reason
+        elif lane in self._couriers:
+            self._couriers[lane].destinations += (destination,)
+        else:
+            self._begin(lane, (destination,))
 
     def _begin(self, lane: Lane, destinations: tuple[Destination, ...], asks: bool = False) -> None:
         courier = LaneCourier(

@@ -17,6 +17,9 @@ from sidecar.store.contract import Pending, Ruling, Store, StoreUnavailable
 #: Postbacks that are decided in one step.
 BATCH = 256
 
+#: Seconds for which postbacks gather before they are decided together: one commit for all of them.
+GATHER = 0.01
+
 #: Seconds after the end of the wait in which the journal is read once more: a click may have come at the last moment.
 GRACE = 1.0
 
@@ -68,6 +71,7 @@ class Resolver:
                 try:
                     async with asyncio.timeout(pause):
                         await self._woken.wait()
+                        await asyncio.sleep(GATHER)
                 except TimeoutError:
                     pass
 
