@@ -118,6 +118,7 @@ class _Daemon:
     async def start(self, stack: AsyncExitStack) -> None:
         """Each part after what it needs; what is begun is ended in the other order, whatever happens."""
         stack.push_async_callback(self._store.close)
+        self._reloader.keep()
         stack.push_async_callback(self._graph.close)
         try:
             token = admin_token(self._settings.admin_token)

@@ -43,6 +43,7 @@ class Reloader:
         self.loaded_at = clock()
         self.error = ""
         self.counts = {"loaded": 0, "unchanged": 0, "refused": 0, "braked": 0}
+        self._first = loaded
         self._directory = directory
         self._resolve = resolve
         self._accepted = accepted
@@ -66,6 +67,10 @@ class Reloader:
                     await asyncio.sleep(SLOW)
         finally:
             self._watch.stop()
+
+    def keep(self) -> None:
+        """What runs at the start is the accepted one from now on."""
+        _keep(self._accepted, self._first)
 
     def hint(self) -> None:
         """Something may have changed."""
@@ -121,10 +126,7 @@ class Reloader:
         if braked:
             self._accepted.refuse(configuration.hash)
             return self._refuse("braked", braked)
-        try:
-            await asyncio.to_thread(self._accepted.keep, loaded)
-        except OSError as error:
-            log.warning("configuration.unkept", error=error.strerror, means="a restart may go back to an older one")
+        await asyncio.to_thread(_keep, self._accepted, loaded)
         self._accept(configuration, loaded)
         return Verdict("loaded", configuration.hash)
 
@@ -144,6 +146,13 @@ class Reloader:
         for word in words:
             log.error(f"configuration.{outcome}", at=word, running=self.configuration.hash)
         return Verdict(outcome, self.configuration.hash, words)
+
+
+def _keep(accepted: Accepted, loaded: Loaded) -> None:
+    try:
+        accepted.keep(loaded)
+    except OSError as error:
+        log.warning("configuration.unkept", error=error.strerror, means="a restart may go back to an older one")
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:

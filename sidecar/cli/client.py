@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 from sidecar.net import TcpAddress, UnixAddress, parse_address
@@ -30,6 +31,17 @@ def ask(address: str, path: str, *, method: str = "GET", token: str = "") -> Any
         raise NotRunning(f"no daemon answers at {address} ({reason}); is it running, with this --admin?") from None
     finally:
         connection.close()
+
+
+def reload(options: Any, *, accept: bool) -> Any:
+    """The verdict of a running daemon on the files as they are. Raises OSError, NotRunning or ValueError."""
+    token = admin_token_file(options).read_text().strip()
+    return ask(options.admin, "/api/reload" + "?accept" * accept, method="POST", token=token)
+
+
+def admin_token_file(options: Any) -> Path:
+    """Where the daemon's admin token stands."""
+    return Path(getattr(options, "admin_token", None) or options.state / "admin.token")
 
 
 def _tcp(address: TcpAddress) -> http.client.HTTPConnection:

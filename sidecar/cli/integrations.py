@@ -13,6 +13,7 @@ from functools import partial
 
 import yaml
 
+from sidecar.cli.client import NotRunning, ask, reload
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK
 from sidecar.cli.integrations_shown import list_all, show
 from sidecar.config.edit import Edit, clone, delete, remove_rule, set_paused, set_rule
@@ -145,6 +146,7 @@ def _make(options: argparse.Namespace, read: Sources, planned: Planned) -> int:
     after = {edit.source.name: edit.source.content_of(edit.text) for edit in edits}
     if mistakes := mistakes_of({name: each.content for name, each in read.files.items()} | after):
         return _refuse(mistakes)
+    follows = _daemon_follows(options)
     for edit in edits:
         path = options.config / edit.source.name
         if not options.dry_run:
@@ -152,7 +154,25 @@ def _make(options: argparse.Namespace, read: Sources, planned: Planned) -> int:
         print(_diff(str(path), edit.source.text, edit.text), end="")
     if not options.dry_run:
         print(f"integrations: {planned.made}", file=sys.stderr)
+        if follows:
+            _take_up(options)
     return OK
+
+
+def _daemon_follows(options: argparse.Namespace) -> bool:
+    """Whether a daemon answers, and runs what stands in the files: then an edit of ours is all that changes."""
+    try:
+        return not ask(options.admin, "/api/status")["configuration"]["error"]
+    except (NotRunning, ValueError):
+        return False
+
+
+def _take_up(options: argparse.Namespace) -> None:
+    """Who says by name what is to change is not asked again by the brake."""
+    try:
+        reload(options, accept=True)
+    except (OSError, NotRunning, ValueError) as error:
+        print(f"integrations: the daemon looks at it by itself, and the brake may ask ({error})", file=sys.stderr)
 
 
 def _refuse(mistakes: Sequence[Note]) -> int:

@@ -3,20 +3,18 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from sidecar.cli.client import NotRunning, ask
+from sidecar.cli.client import NotRunning, admin_token_file, reload
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK, USAGE
 
 _EXIT = {"loaded": OK, "unchanged": OK, "refused": BAD_CONFIGURATION, "braked": FOUND}
 
 
 def run(options: argparse.Namespace) -> int:
-    path = Path(options.admin_token or options.state / "admin.token")
     try:
-        token = path.read_text().strip()
-        verdict = ask(options.admin, "/api/reload" + "?accept" * options.accept, method="POST", token=token)
+        verdict = reload(options, accept=options.accept)
     except OSError as error:
+        path = admin_token_file(options)
         print(f"reload: {path}: {error.strerror}; --state or --admin-token names the daemon's", file=sys.stderr)
         return USAGE
     except (NotRunning, ValueError) as error:

@@ -201,12 +201,12 @@ FROM delivery v JOIN destination d ON d.seq = v.destination
 GROUP BY v.destination, v.state, v.reason, v.held;
 
 -- name: postbacks_of
--- The postbacks that an id means: a request id, a subid, or an event_id.
+-- The newest postbacks that an id means: a request id, a subid, or an event_id.
 SELECT id, received_at, stored_at, source, method, uri, type, body, state, subid, decided_at, decision, reason,
     trace, configuration, raw
 FROM postback
 WHERE id = :id OR (subid = :id AND subid <> '') OR id IN (SELECT postback FROM delivery WHERE event_id = :id)
-ORDER BY seq LIMIT :most;
+ORDER BY seq DESC LIMIT :most;
 
 -- name: newest_of
 -- Of the postbacks that an id means the newest decided one, else the newest; and how many they are.

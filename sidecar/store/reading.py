@@ -64,7 +64,7 @@ def read_stories(path: Path, name: str, most: int) -> list[dict[str, Any]]:
     attempts."""
     with _reading(path) as connection:
         connection.row_factory = sqlite3.Row
-        postbacks = _rows(connection, "postbacks_of", {"id": name, "most": most})
+        postbacks = _rows(connection, "postbacks_of", {"id": name, "most": most})[::-1]
         for postback in postbacks:
             postback["trace"] = json.loads(postback["trace"])
             click = _rows(connection, "complete_click", {"subid": postback["subid"]})

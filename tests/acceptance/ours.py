@@ -41,14 +41,24 @@ class StandIn(Process):
 class Daemon(Process):
     """`capi-sidecar run` with a configuration and a state directory of its own."""
 
-    def __init__(self, directory: Path, yaml: str, *, journal: Path, graph: str | None, intake: str | None = None):
-        self.config = directory / "config"
+    def __init__(
+        self,
+        directory: Path,
+        yaml: str | None,
+        *,
+        journal: Path,
+        graph: str | None,
+        intake: str | None = None,
+        config: Path | None = None,
+    ):
+        self.config = config or directory / "config"
         self.state = directory / "state"
         self.journal = journal
         self.intake = intake or free_address()
         self.admin = free_address()
-        (self.config / "mappings").mkdir(parents=True, exist_ok=True)
-        self.configure(yaml)
+        if yaml is not None:
+            (self.config / "mappings").mkdir(parents=True, exist_ok=True)
+            self.configure(yaml)
         where = ["--graph", graph] if graph else ["--sandbox"]
         super().__init__("daemon", [*COMMAND, "run", *self.options, "--intake", self.intake, *where], directory)
 
@@ -88,6 +98,6 @@ class Daemon(Process):
 
     def command_line(self, command: str, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
         """Runs a command of ours beside the daemon."""
-        return subprocess.run(
-            [*COMMAND, command, *self.options, *arguments], capture_output=True, text=True, input=input, timeout=60
-        )
+        words = [command, *arguments[:1], *self.options, *arguments[1:]] if command == "integrations" else [
+            command, *self.options, *arguments]  # fmt: skip
+        return subprocess.run([*COMMAND, *words], capture_output=True, text=True, input=input, timeout=60)
