@@ -1,6 +1,7 @@
 """Reads a configuration and weighs what it changes, in a process of its own: a reload never delays an answer."""
 
 import asyncio
+import io
 import pickle
 import sys
 from dataclasses import dataclass, replace
@@ -9,9 +10,12 @@ from pathlib import Path
 from sidecar.config.git import is_dirty
 from sidecar.config.load import Loaded, load
 from sidecar.config.secrets import Resolve
-from sidecar.core.configuration import DAY, Configuration
+from sidecar.core.configuration import DAY, Configuration, Integration
 from sidecar.core.plan import braked, effects
 from sidecar.store.reading import read_seen
+
+#: Integrations that are unpacked at once.
+PART = 50
 
 #: Gives way to the daemon from its first import on.
 _PROGRAM = f"import os; os.nice(10); from {__name__} import main; main()"
@@ -52,8 +56,25 @@ async def in_child(task: Task) -> Read:
     output, _ = await child.communicate(pickle.dumps(task))
     if child.returncode:
         raise RuntimeError(f"the process that reads the configuration ended with {child.returncode}")
-    read: Read = pickle.loads(output)
-    return read
+    return await _unpacked(output)
+
+
+async def _unpacked(output: bytes) -> Read:
+    """Part by part: to unpack 500 integrations at once would hold up every request for some milliseconds."""
+    stream = io.BytesIO(output)
+    read: Read = pickle.load(stream)
+    integrations: list[Integration] = []
+    while stream.tell() < len(output):
+        integrations += pickle.load(stream)
+        await asyncio.sleep(0)
+    return _with_integrations(read, tuple(integrations))
+
+
+def _with_integrations(read: Read, integrations: tuple[Integration, ...]) -> Read:
+    if read.loaded.configuration is None:
+        return read
+    configuration = replace(read.loaded.configuration, integrations=integrations)
+    return replace(read, loaded=replace(read.loaded, configuration=configuration))
 
 
 def read(task: Task) -> Read:
@@ -73,4 +94,8 @@ def read(task: Task) -> Read:
 
 def main() -> None:
     """The child: a pickled task comes on standard input, what was read goes to standard output."""
-    pickle.dump(read(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
+    done = read(pickle.load(sys.stdin.buffer))
+    integrations = done.loaded.configuration.integrations if done.loaded.configuration else ()
+    pickle.dump(_with_integrations(done, ()), sys.stdout.buffer)
+    for start in range(0, len(integrations), PART):
+        pickle.dump(integrations[start : start + PART], sys.stdout.buffer)

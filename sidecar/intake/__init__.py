@@ -66,8 +66,7 @@ class Intake:
         if not accepts_key(configuration, key_of(uri)):
             return self._respond("wrong_key", 404)
         try:
-            async with asyncio.timeout(SLOWEST_BODY):
-                body = await request.read() if request.can_read_body else b""
+            body = await _body(request) if request.can_read_body else b""
         except web.HTTPRequestEntityTooLarge:
             return self._respond("too_large", 413)
         except TimeoutError:
@@ -95,6 +94,11 @@ class Intake:
         self.counts[outcome] += 1
         # Nginx keeps its connection only for a 200 with Content-Length: 0.
         return web.Response(status=status)
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    async with asyncio.timeout(SLOWEST_BODY):
+        return await request.read()
 
 
 def _is_trusted(remote: str | None, configuration: Configuration) -> bool:

@@ -7,11 +7,12 @@ import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from sidecar.core.postback import Postback
 from sidecar.store.contract import Stored
-from sidecar.store.rows import conflicts, postback_columns
+from sidecar.store.rows import conflicts, fingerprint
 from sidecar.store.statements import statements
 from sidecar.store.writer import Writer
 
@@ -20,7 +21,9 @@ _SQL = statements("queries.sql")
 #: Rows of one statement: powers of two, so that a few prepared statements serve every number.
 _SIZES = (64, 32, 16, 8, 4, 2, 1)
 
-Waiting = deque[tuple[dict[str, Any], "asyncio.Future[Stored]"]]
+Row = tuple[Any, ...]
+
+Waiting = deque[tuple[Row, "asyncio.Future[Stored]"]]
 
 
 class Adding:
@@ -34,10 +37,7 @@ class Adding:
     def add(self, postback: Postback, stored_at: float) -> "asyncio.Future[Stored]":
         """Whether the postback was new, once it is on disk. Raises StoreUnavailable."""
         future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        row = postback_columns(postback)
-        row["stored_at"] = stored_at
-        row["source"] = "mirror"
-        self._waiting.append((row, future))
+        self._waiting.append((added_row(postback, stored_at, "mirror"), future))
         if not self._queued:
             self._queued = True
             step = _Step(self._waiting)
@@ -54,7 +54,7 @@ class _Step:
 
     def __init__(self, waiting: Waiting) -> None:
         self._waiting = waiting
-        self._taken: list[tuple[dict[str, Any], asyncio.Future[Stored]]] = []
+        self._taken: list[tuple[Row, asyncio.Future[Stored]]] = []
 
     def __call__(self, connection: sqlite3.Connection) -> list[Stored]:
         self._take()
@@ -80,21 +80,32 @@ class _Step:
                 self._taken.append(self._waiting.popleft())
 
 
-def add_postbacks(connection: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> list[Stored]:
+def add_postbacks(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Stored]:
     """What became of each row: new, there already, or there with other content."""
     fresh: set[str] = set()
     for part in _parts(rows):
         statement = _SQL["add_postbacks"].replace("(:row)", ", ".join([_ROW] * len(part)))
-        values = [row[name] for row in part for name in _COLUMNS]
+        values = list(chain.from_iterable(part))
         fresh |= {id for (id,) in connection.execute(statement, values).fetchall()}
     return [_stored(connection, row, fresh) for row in rows]
 
 
-_COLUMNS = ("id", "received_at", "stored_at", "source", "method", "uri", "type", "body", "fingerprint")
-_ROW = f"({', '.join('?' * len(_COLUMNS))}, 'undecided', 0)"
+def added_row(postback: Postback, stored_at: float, source: str) -> Row:
+    """The columns of `add_postbacks`, in its order."""
+    uri = postback.uri.encode("utf-8", "surrogateescape")
+    return (
+        postback.id, postback.received_at, stored_at, source,
+        postback.method, uri, postback.type, postback.body, fingerprint(postback),
+    )  # fmt: skip
 
 
-def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 'undecided', 0)"
+
+
+_NEW = Stored(new=1)
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     start = 0
     while start < len(rows):
         size = next(size for size in _SIZES if size <= len(rows) - start)
@@ -102,9 +113,10 @@ def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]
         start += size
 
 
-def _stored(connection: sqlite3.Connection, row: dict[str, Any], fresh: set[str]) -> Stored:
-    if row["id"] in fresh:
-        fresh.discard(row["id"])  # the same id again in this very group is a repeat
-        return Stored(new=1)
-    first = connection.execute(_SQL["fingerprint"], {"id": row["id"]}).fetchone()[0]
-    return Stored(conflicting=int(conflicts(first, row["fingerprint"])))
+def _stored(connection: sqlite3.Connection, row: Row, fresh: set[str]) -> Stored:
+    id, given = row[0], row[-1]
+    if id in fresh:
+        fresh.discard(id)  # the same id again in this very group is a repeat
+        return _NEW
+    first = connection.execute(_SQL["fingerprint"], {"id": id}).fetchone()[0]
+    return Stored(conflicting=int(conflicts(first, given)))

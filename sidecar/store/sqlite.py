@@ -17,7 +17,7 @@ from sidecar.core.delivery import Attempt, Delivery, Destination, Settlement
 from sidecar.core.postback import Postback
 from sidecar.core.schedule import DELAYS, JITTER
 from sidecar.core.status import WITHDRAWN
-from sidecar.store.adding import Adding, add_postbacks
+from sidecar.store.adding import Adding, add_postbacks, added_row
 from sidecar.store.contract import Pending, Place, Reading, Ruled, Ruling, Stored, StoreRefused, StoreUnavailable
 from sidecar.store.reading import read_counts, read_stories
 from sidecar.store.rows import (
@@ -99,7 +99,7 @@ class SqliteStore:
     async def add_reading(self, reading: Reading) -> Stored:
         now = self._clock()
         common = {"stored_at": now, "source": "journal"}
-        rows = [postback_columns(postback) | common for postback in reading.postbacks]
+        rows = [added_row(postback, now, "journal") for postback in reading.postbacks]
         refused = [postback_columns(postback) | common | {"subid": subid} for postback, subid in reading.refused]
 
         def step(connection: sqlite3.Connection) -> Stored:
