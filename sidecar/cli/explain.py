@@ -4,28 +4,22 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sidecar.cli.configuration import load_or_say
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK, USAGE
+from sidecar.cli.told import as_json, told
 from sidecar.config.secrets import Resolve
-from sidecar.core.advice import NEXT
 from sidecar.core.click import Click, click_from_json
 from sidecar.core.configuration import Configuration
 from sidecar.core.decide import Decision, decide
-from sidecar.core.origin import origins, unmatched
 from sidecar.core.parameters import first_real
 from sidecar.core.postback import Postback
 from sidecar.core.times import parse_time
 from sidecar.store.contract import StoreRefused
 
 _NO_ID = "0" * 32
-
-#: Integrations that did not match, as many as are shown.
-_UNMATCHED_SHOWN = 10
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,49 +36,6 @@ def run(options: argparse.Namespace) -> int:
     if options.url == "-":
         return _explain_lines(configuration)
     return _explain_url(options, configuration)
-
-
-def as_json(decision: Decision) -> dict[str, Any]:
-    """A decision in the contract's form."""
-    events = []
-    for planned in decision.events:
-        entry = {
-            "integration": planned.integration,
-            "pixel_id": planned.event.pixel_id,
-            "event": planned.event.as_json(),
-        }
-        events.append(entry | ({"held": planned.held} if planned.held else {}))
-    return {
-        "decision": decision.decision,
-        "reason": decision.reason,
-        "trace": list(decision.trace),
-        "events": events,
-    }
-
-
-def told(decision: Decision, configuration: Configuration) -> Iterator[str]:
-    """A decision for people: the verdict, what to do, how it came about, and each field with its origin."""
-    yield f"{decision.decision}: {decision.reason}"
-    if decision.reason in NEXT:
-        yield f"  next: {NEXT[decision.reason]}"
-    yield from (f"  {line}" for line in decision.trace)
-    if decision.click and not decision.events:
-        yield from (f"  not {line}" for line in islice(unmatched(decision.click, configuration), _UNMATCHED_SHOWN))
-    for planned in decision.events:
-        held = f", held: {planned.held}" if planned.held else ""
-        yield f"  event for pixel {planned.event.pixel_id} through {planned.integration}{held}:"
-        fields = fields_told(planned.event.as_json(), origins(decision, planned, configuration))
-        yield from (f"    {line}" for line in fields)
-
-
-def fields_told(event: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
-    """Every field of an event, one a line, and where it came from."""
-    rows = [(name, value) for name, value in event.items() if name not in ("user_data", "custom_data")]
-    for part in ("user_data", "custom_data"):
-        rows += [(f"{part}.{name}", value) for name, value in event.get(part, {}).items()]
-    for path, value in rows:
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield f"{path} = {shown}" + (f"   <- {origins[path]}" if path in origins else "")
 
 
 def _explain_lines(configuration: Configuration) -> int:

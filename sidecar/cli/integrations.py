@@ -17,9 +17,9 @@ from sidecar.cli.client import NotRunning, ask, reload
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK
 from sidecar.cli.integrations_shown import list_all, show
 from sidecar.config.edit import Edit, clone, delete, remove_rule, set_paused, set_rule
-from sidecar.config.edit_file import NotPut, mistakes_of, put
-from sidecar.config.edit_source import Declared, Source, Sources, data, sources
-from sidecar.config.edit_text import Unclear
+from sidecar.config.edit.file import NotPut, mistakes_of, put
+from sidecar.config.edit.source import Declared, Source, Sources, data, sources
+from sidecar.config.edit.text import Unclear
 from sidecar.config.load import load, yaml_files
 from sidecar.config.secrets import Resolve
 from sidecar.config.shape import At, Note, suggestion

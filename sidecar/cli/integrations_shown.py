@@ -12,7 +12,7 @@ from typing import Any
 from sidecar.cli.client import NotRunning, ask
 from sidecar.cli.configuration import load_or_say
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK, USAGE
-from sidecar.config.edit_source import Declared, Sources, sources
+from sidecar.config.edit.source import Declared, Sources, sources
 from sidecar.config.load import yaml_files
 from sidecar.config.secrets import Resolve
 from sidecar.config.shape import duration_of, pairs, suggestion

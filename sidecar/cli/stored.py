@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sidecar.cli.exit import FOUND, OK, USAGE
-from sidecar.cli.explain import fields_told
+from sidecar.cli.told import fields_told
 from sidecar.config.load import load
 from sidecar.config.secrets import Resolve
 from sidecar.core.advice import ANSWER, NEXT

@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar.cli.configuration import load_or_say
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK
-from sidecar.cli.explain import as_json
+from sidecar.cli.told import as_json
 from sidecar.config.secrets import Resolve
 from sidecar.config.shape import Note, Notes
 from sidecar.config.story import FOLDER, read_stories, story_files

@@ -2,15 +2,14 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sidecar.config import declaration
+from sidecar.config.faults import key_fault, postback_key_fault, proxy_fault, token_fault, url_fault
 from sidecar.config.git import commit_of, git_directory
 from sidecar.config.parse import parse
 from sidecar.config.secrets import Resolve, Secrets, Unreadable, has_bad_reference, has_reference
@@ -36,12 +35,6 @@ FOLDERS = ("integrations.d", "mappings")
 
 #: Faults whose text begins so are a remark of `check`, and a finding with `--secrets`.
 UNREADABLE = "secret cannot be read"
-
-_URL = re.compile(r"https?://[^\s/]+\S*")
-_NO_PROXY = "no proxy URL; write scheme://user:password@host:port"
-_BLANK = re.compile(r"\s")
-_NO_KEY = re.compile(r"[/?#\s]")
-_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4")
 
 #: Keys of an integration that become its fields unchanged.
 _AS_GIVEN = (
@@ -207,7 +200,7 @@ class _Reading:
             value = self._secret(written, place, resolve=True)
             if isinstance(value, Unreadable):
                 place.fail(f"{UNREADABLE}: {value}; without the key no postback can be known")
-            elif fault := _postback_key_fault(value):
+            elif fault := postback_key_fault(value):
                 place.fail(fault)
             else:
                 found.append(Secret(value))
@@ -311,8 +304,8 @@ class _Reading:
             return Secret("")
         if not value and not _is_misread(given, defaults, "token"):
             self._finding(given, "token", f"the token is {'empty' if 'token' in merged else 'missing'}", faults)
-        if _BLANK.search(value):
-            self._finding(given, "token", "no token: there is a blank or a second line in it", faults)
+        if fault := token_fault(value):
+            self._finding(given, "token", fault, faults)
         if value and not has_reference(merged["token"]) and git_directory(self.directory):
             message = "the token itself stands here, and git keeps it for ever; write ${file:PATH} or ${env:NAME}"
             self.notes.remarks.append(_where(given, defaults, "token").note(message))
@@ -333,7 +326,7 @@ class _Reading:
             if isinstance(value, Unreadable):
                 self._unreadable(given, "proxy", value, faults)
                 continue
-            fault = _proxy_fault(value) if self._is_resolved(written) else ""
+            fault = proxy_fault(value) if self._is_resolved(written) else ""
             if fault and (has_reference(written) or not value):
                 self._finding(given, "proxy", fault, faults)
             elif fault:
@@ -422,35 +415,5 @@ def _route(declared: tuple[str, ...] | None) -> str:
     return hashlib.sha256("\0".join(declared).encode()).hexdigest()[:16] if declared else ""
 
 
-def _proxy_fault(url: str) -> str:
-    """What is wrong with a proxy's URL, without the URL: it may hold a password."""
-    if not url:
-        return "the proxy is empty; write null for a direct way"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return _NO_PROXY
-    if _BLANK.search(url):
-        return _NO_PROXY
-    if parts.scheme not in _PROXY_SCHEMES:
-        return f"unknown proxy scheme; write scheme://user:password@host:port with {', '.join(_PROXY_SCHEMES)}"
-    return "" if parts.hostname and port else "a proxy needs host and port: scheme://host:port"
-
-
-def _url_fault(url: str) -> str:
-    return "" if _URL.fullmatch(url) else "no URL; write https://tracker.example.com"
-
-
-def _postback_key_fault(key: str) -> str:
-    if not key:
-        return "the key is empty"
-    return "the key is only the part before /postback, such as 2a76c2a" if _NO_KEY.search(key) else ""
-
-
-def _key_fault(key: str) -> str:
-    return "" if key else "the key is empty"
-
-
 #: What can be wrong with each text of tracker.admin_api.
-_ADMIN_API_FAULTS = {"url": _url_fault, "key": _key_fault, "proxy": _proxy_fault}
+_ADMIN_API_FAULTS = {"url": url_fault, "key": key_fault, "proxy": proxy_fault}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.config.edit_file import NotPut, put
+from sidecar.config.edit.file import NotPut, put
 from sidecar.config.load import load
 from sidecar.config.secrets import Resolve
 

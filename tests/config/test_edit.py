@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.config.edit import clone, delete, remove_rule, set_paused, set_rule
-from sidecar.config.edit_source import Sources, data, sources
-from sidecar.config.edit_text import Unclear, scalar
+from sidecar.config.edit.source import Sources, data, sources
+from sidecar.config.edit.text import Unclear, scalar
 
 HEAD = "tracker: {postback_key: 2a76c2a}\n"
 

@@ -2,8 +2,8 @@
 
 import yaml
 
-from sidecar.config.edit_source import MERGE, NULL, STR, Data, Pair, own
-from sidecar.config.edit_text import (
+from sidecar.config.edit.source import MERGE, NULL, STR, Data, Pair, own
+from sidecar.config.edit.text import (
     Change,
     Unclear,
     into_flow,

@@ -2,8 +2,8 @@
 
 import yaml
 
-from sidecar.config.edit_source import Declared, Pair, Source, merged, own
-from sidecar.config.edit_text import (
+from sidecar.config.edit.source import Declared, Pair, Source, merged, own
+from sidecar.config.edit.text import (
     Change,
     Span,
     Unclear,

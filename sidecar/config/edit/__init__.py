@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sidecar.config.edit_integration import cloning, deleting, pausing, word_of
-from sidecar.config.edit_rule import adding, as_rule, rule_of, ruling, unruling
-from sidecar.config.edit_source import BOOL, STR, Data, Declared, Source, Sources, data, merged, source
-from sidecar.config.edit_text import Change, Unclear, changed
+from sidecar.config.edit.integration import cloning, deleting, pausing, word_of
+from sidecar.config.edit.rule import adding, as_rule, rule_of, ruling, unruling
+from sidecar.config.edit.source import BOOL, STR, Data, Declared, Source, Sources, data, merged, source
+from sidecar.config.edit.text import Change, Unclear, changed
 from sidecar.config.shape import At, Notes, flag
 from sidecar.core.status import canonical
 
