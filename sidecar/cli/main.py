@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +34,9 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the result is its exit code."""
+    if (sys.argv[1:] if arguments is None else arguments)[:1] == ["run"]:
+        # A reload may be asked for before anything is ready to take it; it must not end the daemon.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "command"):

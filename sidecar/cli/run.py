@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from sidecar.store.contract import StoreRefused
 
 
 def run(options: argparse.Namespace) -> int:
-    # A reload may be asked for before anything is ready to take it; it must not end the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     formatter = log.start()
     from sidecar.app.daemon import serve
     from sidecar.app.settings import Settings

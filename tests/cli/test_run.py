@@ -1,5 +1,6 @@
 """How a daemon refuses to start, and how commands say that none runs."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sidecar
+from sidecar.cli.main import main
 from tests.acceptance.parts import free_address
 from tests.examples import configuration
 
@@ -64,3 +66,12 @@ def test_no_command_prints_what_there_is() -> None:
     done = subprocess.run([sys.executable, "-m", "sidecar"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "COMMAND" in done.stdout
+
+
+def test_a_reload_that_is_asked_for_too_early_does_not_end_the_daemon(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        assert main(["run", "--config", str(tmp_path), "--sandbox", "--graph", "http://127.0.0.1:1"]) == 2
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
