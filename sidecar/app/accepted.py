@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from sidecar.config.load import MAIN, Loaded, load
@@ -27,12 +28,16 @@ class Accepted:
         for name, text in loaded.texts.items():
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_bytes(text)
-        shutil.rmtree(self._files, ignore_errors=True)
+        old = self._files.with_suffix(".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self._files.exists():
+            self._files.rename(old)
         fresh.rename(self._files)
+        shutil.rmtree(old, ignore_errors=True)
         self._write([each for each in self.refused() if each != loaded.hash])
 
     def refuse(self, hash: str) -> None:
-        """The brake refused this one."""
+        """The brake refused this one. Raises OSError."""
         self._write([*(each for each in self.refused() if each != hash), hash][-_REMEMBERED:])
 
     def refused(self) -> list[str]:
@@ -45,10 +50,13 @@ class Accepted:
 
     def last(self, beside: Path, resolve: Resolve) -> Loaded | None:
         """The last accepted configuration, with secrets from beside the present one; None when there is none."""
-        if not (self._files / MAIN).exists():
-            return None
-        loaded = load(self._files, resolve=resolve, secrets_beside=beside)
-        return loaded if loaded.configuration else None
+        for directory in (self._files, self._files.with_suffix(".old")):
+            if (directory / MAIN).exists():
+                loaded = load(directory, resolve=resolve, secrets_beside=beside)
+                if loaded.configuration is not None:
+                    # Whatever repository the state directory lies in, this text is not of its commit.
+                    return replace(loaded, configuration=replace(loaded.configuration, commit=""))
+        return None
 
     def _write(self, hashes: list[str]) -> None:
         fresh = self._refused.with_suffix(".new")

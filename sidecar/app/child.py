@@ -17,8 +17,14 @@ from sidecar.store.reading import read_seen
 #: Integrations that are unpacked at once.
 PART = 50
 
-#: Gives way to the daemon from its first import on.
-_PROGRAM = f"import os; os.nice(10); from {__name__} import main; main()"
+#: Gives way to the daemon from its first import on, and imports what the daemon does, not what lies about.
+_PROGRAM = (
+    f"import os, sys; os.nice(10); sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+    f"from {__name__} import main; main()"
+)
+
+#: Seconds after which the child is given up.
+PATIENCE = 60.0
 
 #: Postbacks of how many seconds are weighed, and how many of them at most.
 WEIGHED = 3 * DAY
@@ -45,22 +51,36 @@ class Read:
 
 
 async def in_child(task: Task) -> Read:
-    """The task, done elsewhere. Raises RuntimeError when the child dies."""
+    """The task, done elsewhere. Raises RuntimeError when the child dies or does not end."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        _PROGRAM,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-P", "-c", _PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
-    output, _ = await child.communicate(pickle.dumps(task))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            output, _ = await child.communicate(await _packed(task))
+    except TimeoutError:
+        raise RuntimeError(f"the process that reads the configuration did not end in {PATIENCE:g} s") from None
+    finally:
+        if child.returncode is None:
+            child.kill()
     if child.returncode:
         raise RuntimeError(f"the process that reads the configuration ended with {child.returncode}")
     return await _unpacked(output)
 
 
+async def _packed(task: Task) -> bytes:
+    """Part by part: to pack or unpack 500 integrations at once would hold up every request for some milliseconds."""
+    integrations = task.running.integrations if task.running else ()
+    running = replace(task.running, integrations=()) if task.running else None
+    parts = [pickle.dumps(replace(task, running=running))]
+    for start in range(0, len(integrations), PART):
+        parts.append(pickle.dumps(integrations[start : start + PART]))
+        await asyncio.sleep(0)
+    return b"".join(parts)
+
+
 async def _unpacked(output: bytes) -> Read:
-    """Part by part: to unpack 500 integrations at once would hold up every request for some milliseconds."""
+    """See `_packed`."""
     stream = io.BytesIO(output)
     read: Read = pickle.load(stream)
     integrations: list[Integration] = []
@@ -88,13 +108,23 @@ def read(task: Task) -> Read:
         loaded = replace(loaded, configuration=configuration)
     if task.running is None or task.store is None:
         return Read(loaded)
-    seen, scale = read_seen(task.store, task.now - WEIGHED, "accepted", SAMPLE)
+    try:
+        seen, scale = read_seen(task.store, task.now - WEIGHED, "accepted", SAMPLE)
+    except Exception as error:  # a row that nobody can read must not stand in the way of every change for ever
+        return Read(loaded, (f"what it changes could not be weighed: {type(error).__name__}",))
     return Read(loaded, tuple(braked(effects(task.running, configuration, seen), configuration, scale)))
 
 
 def main() -> None:
     """The child: a pickled task comes on standard input, what was read goes to standard output."""
-    done = read(pickle.load(sys.stdin.buffer))
+    stream = io.BytesIO(sys.stdin.buffer.read())
+    task: Task = pickle.load(stream)
+    if task.running is not None:
+        parts = []
+        while stream.tell() < len(stream.getbuffer()):
+            parts += pickle.load(stream)
+        task = replace(task, running=replace(task.running, integrations=tuple(parts)))
+    done = read(task)
     integrations = done.loaded.configuration.integrations if done.loaded.configuration else ()
     pickle.dump(_with_integrations(done, ()), sys.stdout.buffer)
     for start in range(0, len(integrations), PART):

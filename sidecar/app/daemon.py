@@ -19,6 +19,7 @@ from sidecar import log
 from sidecar.admin import admin_token, application
 from sidecar.app import status
 from sidecar.app.accepted import Accepted
+from sidecar.app.child import Task, in_child
 from sidecar.app.reload import Reloader, as_json
 from sidecar.app.settings import GRAPH, Settings
 from sidecar.config.load import Loaded
@@ -35,6 +36,7 @@ from sidecar.resolver import Resolver
 from sidecar.retention import Janitor
 from sidecar.sandbox.standin import StandIn
 from sidecar.store.sqlite import SqliteStore
+from sidecar.store.state import FILE
 
 #: Seconds that a request to Meta, under way at a stop, may still take.
 _LAST_REQUEST = 6.0
@@ -67,7 +69,7 @@ async def serve(settings: Settings, resolve: Resolve, loaded: Loaded, formatter:
     sys.setswitchinterval(SWITCH)
     os.umask(0o077)
     accepted = Accepted(settings.state)
-    loaded = _not_refused(settings, resolve, loaded, accepted)
+    loaded = await _weighed(settings, resolve, loaded, accepted)
     async with AsyncExitStack() as stack:
         daemon = _Daemon(settings, resolve, loaded, accepted, formatter)
         await daemon.start(stack)
@@ -77,9 +79,14 @@ async def serve(settings: Settings, resolve: Resolve, loaded: Loaded, formatter:
     return not daemon.broken
 
 
-def _not_refused(settings: Settings, resolve: Resolve, loaded: Loaded, accepted: Accepted) -> Loaded:
-    """What the brake refused does not come into force by a restart: the last accepted text does, and it is said."""
-    if loaded.hash not in accepted.refused() or not (last := accepted.last(settings.config, resolve)):
+async def _weighed(settings: Settings, resolve: Resolve, loaded: Loaded, accepted: Accepted) -> Loaded:
+    """A change comes past the brake by no restart: the last accepted text runs until it is accepted, and it is said."""
+    last = accepted.last(settings.config, resolve)
+    store = settings.state / FILE
+    if last is None or last.hash == loaded.hash or not store.exists():
+        return loaded
+    read = await in_child(Task(settings.config, resolve, last.configuration, store, time.time()))
+    if not read.braked and loaded.hash not in accepted.refused():
         return loaded
     log.error("configuration.braked", hash=loaded.hash, running=last.hash, next="capi-sidecar reload --accept takes it")
     return last

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from sidecar.config.load import Loaded
 from sidecar.config.secrets import Resolve
 from sidecar.config.watch import SLOW, Watch
 from sidecar.core.configuration import Configuration
+
+#: Looks at files that change while they are read.
+_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,14 @@ class Reloader:
         }
 
     async def _reload(self, content: str, accept: bool) -> Verdict:
-        while True:
+        for _ in range(_ROUNDS):
             running = None if accept else self.configuration
             try:
                 read = await in_child(Task(self._directory, self._resolve, running, self._store, self._clock()))
             except (OSError, RuntimeError) as error:
-                # No mistake of the files: they are looked at again.
+                # No mistake of the files: they are looked at again, after a while.
                 self.counts["refused"] += 1
+                await asyncio.sleep(SLOW)
                 return self._refuse("refused", (f"the configuration could not be read: {error}",))
             await self._watch.follow(read.loaded.files)
             after = await self._watch.content()
@@ -107,6 +111,9 @@ class Reloader:
                 break
             # It changed while it was read, or there are files that nobody watched: what was read may be a mix.
             content = await self._watch.rest(after)
+        else:
+            self._content = content
+            return self._refuse("refused", ("the files do not come to rest; what writes them all the time?",))
         self._content = content
         verdict = await self._judge(read.loaded, read.braked, accept)
         self.counts[verdict.outcome] += 1
@@ -117,6 +124,7 @@ class Reloader:
         if configuration is None:
             return self._refuse("refused", tuple(map(str, loaded.notes.mistakes)))
         if configuration.hash == running:
+            self.configuration = replace(self.configuration, commit=configuration.commit)
             if self.error:
                 log.info("configuration.restored", hash=running)
             self.error = ""
@@ -124,7 +132,7 @@ class Reloader:
         if not accept and not braked and configuration.hash in self._accepted.refused():
             braked = ("the brake refused it before",)
         if braked:
-            self._accepted.refuse(configuration.hash)
+            await asyncio.to_thread(_remember, self._accepted, configuration.hash)
             return self._refuse("braked", braked)
         await asyncio.to_thread(_keep, self._accepted, loaded)
         self._accept(configuration, loaded)
@@ -153,6 +161,13 @@ def _keep(accepted: Accepted, loaded: Loaded) -> None:
         accepted.keep(loaded)
     except OSError as error:
         log.warning("configuration.unkept", error=error.strerror, means="a restart may go back to an older one")
+
+
+def _remember(accepted: Accepted, hash: str) -> None:
+    try:
+        accepted.refuse(hash)
+    except OSError as error:
+        log.warning("configuration.unkept", error=error.strerror, means="a restart weighs it again")
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from functools import partial
 
 import yaml
 
-from sidecar.cli.client import NotRunning, ask, reload
+from sidecar.cli.client import NotRunning, reload
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK
 from sidecar.cli.integrations_shown import list_all, show
 from sidecar.config.edit import Edit, clone, delete, remove_rule, set_paused, set_rule
@@ -160,10 +160,10 @@ def _make(options: argparse.Namespace, read: Sources, planned: Planned) -> int:
 
 
 def _daemon_follows(options: argparse.Namespace) -> bool:
-    """Whether a daemon answers, and runs what stands in the files: then an edit of ours is all that changes."""
+    """Whether a daemon answers, and runs what stands in the files now: then an edit of ours is all that changes."""
     try:
-        return not ask(options.admin, "/api/status")["configuration"]["error"]
-    except (NotRunning, ValueError):
+        return reload(options, accept=False)["outcome"] in ("loaded", "unchanged")
+    except (OSError, NotRunning, ValueError):
         return False
 
 

@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -16,16 +17,21 @@ from typing import Any
 
 from sidecar.cli.configuration import load_or_say
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK, USAGE
+from sidecar.config.git import git_says
 from sidecar.config.load import load
 from sidecar.config.secrets import Resolve
 from sidecar.core.configuration import DAY, Configuration
 from sidecar.core.plan import Change, Effects, braked, changes, effects, missing_parameters
+from sidecar.store.contract import StoreRefused
 from sidecar.store.reading import read_seen
 from sidecar.store.state import ACCEPTED, FILE
 
 #: Postbacks of how many seconds are replayed, and how many of them at most.
 _SINCE = 3 * DAY
 _MOST = 20_000
+
+#: What a configuration consists of.
+_OWN_FILE = re.compile(r"integrations\.yaml|(integrations\.d|mappings)/[^/]+\.yaml")
 
 _SIGNS = {"added": "+", "removed": "-", "altered": "~"}
 
@@ -41,10 +47,13 @@ def run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         try:
             old = _old(options, stack)
-        except NothingToCompare as error:
+            seen, scale = _seen(options.state / FILE)
+        except (NothingToCompare, StoreRefused) as error:
             print(f"plan: {error}", file=sys.stderr)
             return USAGE
-    seen, scale = _seen(options.state / FILE)
+        except OSError as error:
+            print(f"plan: {error.filename}: {error.strerror}; run it as the daemon's user", file=sys.stderr)
+            return USAGE
     found = effects(old, new, seen)
     refused = braked(found, new, scale)
     differences = changes(old, new)
@@ -68,18 +77,25 @@ def _old(options: argparse.Namespace, stack: ExitStack) -> Configuration:
 
 
 def _check_out(directory: Path, revision: str, target: Path) -> None:
-    """The directory as it stands in a revision."""
-    command = ["git", "-C", str(directory), "-c", f"safe.directory={directory.resolve()}", "archive", "--format=tar"]
+    """The configuration's own files as they stand in a revision."""
     try:
-        done = subprocess.run([*command, revision], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        words = getattr(error, "stderr", b"").decode(errors="replace").strip().partition("\n")[0]
+        tree = git_says(directory, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{tree}}")
+        packed = git_says(directory, "archive", "--format=tar", tree.decode().strip())
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            _extract(archive, git_says(directory, "rev-parse", "--show-prefix").decode().strip(), target)
+    except (OSError, subprocess.SubprocessError, tarfile.TarError):
         raise NothingToCompare(
             f"no older configuration: the daemon has accepted none yet (--state), and git has no {revision} "
-            f"of {directory} ({words or 'git is not installed'})"
+            f"of {directory}; --against names a revision"
         ) from None
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(target, filter="data")
+
+
+def _extract(archive: tarfile.TarFile, prefix: str, target: Path) -> None:
+    for member in archive:
+        name = member.name.removeprefix(prefix)
+        if member.isfile() and _OWN_FILE.fullmatch(name) and (file := archive.extractfile(member)):
+            (target / name).parent.mkdir(exist_ok=True)
+            (target / name).write_bytes(file.read())
 
 
 def _seen(store: Path) -> Any:

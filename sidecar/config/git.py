@@ -1,11 +1,15 @@
 """Where a directory stands in git. The daemon never takes git's lock, and trusts no other owner's hooks."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 #: `git status` without its lock and without a file system monitor, in a repository of another owner too.
 _STATUS = ("status", "--porcelain", "--untracked-files=normal", "--", ".")
+
+_REF = re.compile(r"refs/[\w./-]+")
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 #: Seconds that git may take.
 _PATIENCE = 5.0
@@ -28,15 +32,27 @@ def is_busy(directory: Path) -> bool:
 
 def is_dirty(directory: Path) -> bool:
     """Whether the directory differs from its commit; False where git cannot say."""
-    command = ["git", "-c", "core.fsmonitor=false", "-c", f"safe.directory={_top(directory)}", "-C", str(directory)]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(
-            [*command, *_STATUS], capture_output=True, env=environment, timeout=_PATIENCE, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return bool(git_says(directory, *_STATUS).strip())
+    except (OSError, subprocess.SubprocessError):
         return False
-    return done.returncode == 0 and bool(done.stdout.strip())
+
+
+def git_says(directory: Path, *arguments: str) -> bytes:
+    """What git prints about a directory; of this process's environment it gets nothing but the path.
+
+    Raises OSError or subprocess.SubprocessError, a CalledProcessError with git's words.
+    """
+    command = ["git", "-c", "core.fsmonitor=false", "-c", f"safe.directory={_top(directory)}", "-C", str(directory)]
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    return subprocess.run(
+        [*command, *arguments],
+        capture_output=True,
+        check=True,
+        env=environment,
+        timeout=_PATIENCE,
+        stdin=subprocess.DEVNULL,
+    ).stdout
 
 
 def git_directory(directory: Path) -> Path | None:
@@ -59,15 +75,22 @@ def _top(directory: Path) -> Path:
 def _head(git: Path) -> str:
     head = (git / "HEAD").read_text().strip()
     if not head.startswith("ref:"):
-        return head
+        return _commit(head)
     name = head.removeprefix("ref:").strip()
+    if not _REF.fullmatch(name) or ".." in name:
+        return ""
     common = git / "commondir"
     shared = (git / common.read_text().strip()).resolve() if common.exists() else git
     for root in (git, shared):
         if (root / name).is_file():
-            return (root / name).read_text().strip()
+            return _commit((root / name).read_text().strip())
     for line in (shared / "packed-refs").read_text().splitlines():
         commit, _, reference = line.partition(" ")
         if reference == name:
-            return commit
+            return _commit(commit)
     return ""
+
+
+def _commit(text: str) -> str:
+    """A hash, and nothing else that a file may hold: it is shown to anybody."""
+    return text if _HASH.fullmatch(text) else ""

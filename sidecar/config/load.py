@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.config import declaration
+from sidecar.config.bytes import read_file
 from sidecar.config.faults import key_fault, postback_key_fault, proxy_fault, token_fault, url_fault
 from sidecar.config.git import commit_of, git_directory
 from sidecar.config.parse import parse
@@ -163,7 +164,7 @@ class _Reading:
 
     def _parse(self, name: str) -> At | None:
         try:
-            content = (self.directory / name).read_bytes()
+            content = read_file(self.directory / name)
         except OSError as error:
             hint = f"; --config names the directory that holds {MAIN}" if name == MAIN else ""
             self.notes.mistakes.append(Note(name, 1, 1, "", f"cannot be read: {error.strerror}{hint}"))

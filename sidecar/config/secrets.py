@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from sidecar.config.bytes import read_file
+
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 
 #: Bytes of a secret file that are read at most.
@@ -61,8 +63,7 @@ class Secrets:
         path = self._path(name)
         self.files.add(path)
         try:
-            with path.open("rb") as file:
-                return file.read(_LARGEST)
+            return read_file(path, _LARGEST)
         except OSError as error:
             raise Unreadable(f"{path}: {error.strerror}") from None
         except ValueError:

@@ -15,7 +15,8 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from sidecar import log
-from sidecar.config.git import is_busy
+from sidecar.config.bytes import read_file
+from sidecar.config.git import commit_of, is_busy
 from sidecar.config.load import MAIN, yaml_files
 
 #: Seconds between two looks at the content, whatever the events say.
@@ -126,13 +127,13 @@ class Watch:
 
 
 def content_of(directory: Path, files: Iterable[Path]) -> str:
-    """A hash of what stands in the directory's YAML files and in these others, by name and content."""
-    total = hashlib.sha256()
+    """A hash of the commit, the directory's YAML files and these others, by name and content."""
+    total = hashlib.sha256(commit_of(directory).encode())  # every event carries it: another commit is a change
     for path in sorted({*(directory / name for name in yaml_files(directory)), *files}):
         try:
-            content = path.read_bytes()
+            content = read_file(path)
         except OSError:
-            content = b"(missing)"
+            content = b"(unreadable)"
         total.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
     return total.hexdigest()
 

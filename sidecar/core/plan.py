@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from sidecar.core.click import Click
-from sidecar.core.configuration import Configuration, Rule
+from sidecar.core.configuration import Configuration, Rule, Value
 from sidecar.core.decide import Decision, decide
 from sidecar.core.postback import Postback
 from sidecar.core.privacy import is_kept
@@ -62,6 +62,11 @@ def changes(old: Configuration, new: Configuration) -> list[Change]:
             found += _altered(name, old.by_name[name], integration)
     for part in ("tracker", "retention", "graph", "brake"):
         found += _altered(part, getattr(old, part), getattr(new, part))
+    if old.canary_every != new.canary_every:
+        found.append(Change("altered", "canary", "every", f"{old.canary_every:g}s", f"{new.canary_every:g}s"))
+    orders = [[name for name in each.by_name if name in old.by_name and name in new.by_name] for each in (old, new)]
+    if orders[0] != orders[1]:
+        found.append(Change("altered", "order", "", ", ".join(orders[0]), ", ".join(orders[1])))
     return found
 
 
@@ -128,11 +133,27 @@ def _shown(value: Any) -> str:
     if _has_secret(value):
         return "(secret)"
     if hasattr(value, "rules"):
-        rules = (f"{status}: {rule.event if rule else 'null'}" for status, rule in value.rules.items())
+        rules = (f"{status}: {_rule(rule)}" for status, rule in value.rules.items())
         return f"{value.name} {{{', '.join(rules)}}}"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "-"
     return str(value) if value not in ("", None) else "-"
+
+
+def _rule(rule: Rule | None) -> str:
+    """The event, and what else is said where something is."""
+    if rule is None:
+        return "null"
+    plain = Rule(rule.event)
+    said = [(each.name, getattr(rule, each.name)) for each in fields(rule) if each.name not in ("event", "place")]
+    further = [f"{name}={_worth(value)}" for name, value in said if value != getattr(plain, name)]
+    return f"{rule.event} ({', '.join(further)})" if further else rule.event
+
+
+def _worth(value: Any) -> str:
+    if isinstance(value, Value):
+        return f"{value.share:%}" if value.share is not None else str(value.amount or "none")
+    return str(value)
 
 
 def _has_secret(value: Any) -> bool:
@@ -156,8 +177,8 @@ def _kind(before: Decision, after: Decision) -> str:
     return "same" if _essence(before) == _essence(after) else "sent otherwise"
 
 
-def _essence(decision: Decision) -> Sequence[tuple[str, bytes]]:
-    return sorted((planned.event.pixel_id, planned.event.body) for planned in decision.events)
+def _essence(decision: Decision) -> Sequence[tuple[str, bytes, str]]:
+    return sorted((planned.event.pixel_id, planned.event.body, planned.integration) for planned in decision.events)
 
 
 def _told(decision: Decision) -> str:

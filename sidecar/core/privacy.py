@@ -11,6 +11,7 @@ from sidecar.core.customer import country_code, hashed
 from sidecar.core.event import customer_country
 from sidecar.core.parameters import Parameters, is_macro
 from sidecar.core.postback import Postback
+from sidecar.core.status import KNOWN, canonical
 
 #: What a decision reads under these names, of the conversion and of the click, for whatever else they serve.
 _READ = frozenset(
@@ -19,7 +20,7 @@ _READ = frozenset(
 )  # fmt: skip
 
 #: What else Keitaro's documentation names.
-_KEITARO = re.compile(r"cost|from|return|sub_id_\d{1,2}|extra_param_\d{1,2}|\w+_status")
+_KEITARO = re.compile(r"cost|from|return|sub_id_\d{1,2}|extra_param_\d{1,2}")
 
 #: Stands for a value that no event could carry, and is none itself: otherwise a second name would take its place.
 _UNUSABLE = "-"
@@ -49,6 +50,10 @@ def scrubbed(postback: Postback, click: Click | None, configuration: Configurati
 
 def is_kept(name: str, configuration: Configuration) -> bool:
     """Whether a decided postback keeps this parameter, as it came or as a hash."""
+    if name.endswith("_status"):
+        # Only of statuses that there are: a network's email_status may hold anything.
+        status = canonical(name.removesuffix("_status"))
+        return name in _READ or status in KNOWN or status in configuration.custom_statuses
     return name in _READ or name in configuration.parameters or _KEITARO.fullmatch(name) is not None
 
 

@@ -1,17 +1,17 @@
 """Sample data in the place of what tells who somebody is: a postback and its click as a repository may hold them."""
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from sidecar.core.click import Click
 from sidecar.core.configuration import Configuration
 from sidecar.core.conversion import accepts_key
 from sidecar.core.customer import country_code, public_address
-from sidecar.core.parameters import is_macro
 from sidecar.core.postback import Postback
 from sidecar.core.privacy import scrubbed
 
@@ -92,13 +92,14 @@ class _Samples:
 
     def value(self, name: str, value: str) -> str:
         """What stands for the value of a parameter or of a click's field."""
-        if not value or value == _UNUSABLE or is_macro(value) or self._decides(name, value):
+        if not value or value == _UNUSABLE or _MACRO.fullmatch(value) or self._decides(name, value):
             return value
         if key := self._customer.get(name):
             return (country_code(value) or _UNUSABLE) if key == "country" else SAMPLES[key]
         if name in self._identifiers:
             return _made_up(value)
-        return _OTHERS[name](value) if name in _OTHERS else value
+        value = _OTHERS[name](value) if name in _OTHERS else value
+        return _made_up(value) if name not in _FREE and _PERSONAL.search(value) else value
 
     @property
     def _key(self) -> str:
@@ -145,19 +146,45 @@ def _character(index: int, old: str) -> str:
 
 
 def _address(value: str) -> str:
+    """A private address stays: it names nobody, and no event carries it."""
     public = public_address(value)
-    return value if not public else IPV6 if ":" in public else IPV4
+    if not public:
+        return value if _is_address(value) else IPV4
+    return IPV6 if ":" in public else IPV4
 
 
-def _without_query(value: str) -> str:
-    return value.partition("#")[0].partition("?")[0]
+def _is_address(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _origin(value: str) -> str:
+    """Scheme and host; a path may hold anything."""
+    try:
+        parts = urlsplit(value)
+        return f"{parts.scheme}://{parts.hostname}/" if parts.hostname else ""
+    except ValueError:
+        return ""
+
+
+#: What the tracker's own macros look like; other values with braces may hold anything.
+_MACRO = re.compile(r"\{+[A-Za-z_][\w.]*\}+")
+
+#: What may be an address, a telephone number or an account.
+_PERSONAL = re.compile(r"@|%40|\d{7,}|(\d[ ().-]*){9,}")
+
+#: Money, moments and codes: numbers of a kind that says nothing of anybody, and what samples replaced already.
+_FREE = frozenset(["payout", "revenue", "profit", "value", "clicked_at", "ip", "referrer", "url", "region", "city"])
 
 
 #: Of parameters and fields that are neither a customer's by the configuration nor an identifier.
 _OTHERS: Mapping[str, Callable[[str], str]] = {
     "ip": _address,
-    "referrer": _without_query,
-    "url": _without_query,
+    "referrer": _origin,
+    "url": _origin,
     "region": lambda _: SAMPLES["st"],
     "city": lambda _: SAMPLES["ct"],
 }

@@ -230,8 +230,8 @@ FROM attempt WHERE delivery = :delivery ORDER BY seq LIMIT :most;
 SELECT count(*) FROM postback WHERE stored_at >= :since AND state = 'decided' AND :decision IN ('', decision);
 
 -- name: seen_since
--- Every n-th of them with its click.
+-- About every n-th of them with its click; mixed, so that no rhythm of the traffic is drawn.
 SELECT p.id, p.received_at, p.method, p.uri, p.type, p.body, p.subid, c.body
 FROM postback p LEFT JOIN click c ON c.subid = p.subid AND c.clicked_at IS NOT NULL
-WHERE p.stored_at >= :since AND p.state = 'decided' AND :decision IN ('', p.decision) AND p.seq % :every = 0
+WHERE p.stored_at >= :since AND p.state = 'decided' AND :decision IN ('', p.decision) AND ((p.seq * 2654435761) >> 7) % :every = 0
 ORDER BY p.seq;

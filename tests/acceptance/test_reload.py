@@ -151,6 +151,10 @@ def test_a_change_that_stops_most_postbacks_is_braked_until_it_is_accepted(start
     wait_until(lambda: daemon.log.count("configuration.braked") >= 2, "it is said at the start")
     road.postback(f"/{KEY}/postback?subid=3sh8so4er3&payout=1&tid=after")
     road.wait_for_events(252)
+    daemon.stop()
+    daemon.configure(yaml().replace("sale: Purchase", "sale: null") + "# edited while nothing ran\n")
+    daemon.start()
+    wait_until(lambda: daemon.log.count("configuration.braked") >= 4, "what was edited meanwhile is weighed too")
     assert daemon.command_line("reload", "--accept").returncode == 0
     road.postback(f"/{KEY}/postback?subid=3sh8so4er3&payout=1&tid=last")
     wait_until(lambda: road.reasons("3sh8so4er3")[-1] == "status_null", "it is not sent")
@@ -177,3 +181,25 @@ def test_what_is_said_by_name_is_not_braked(start_road: Callable[[str], Road]) -
     road.postback(f"/{KEY}/postback?subid=3sh8so4er3&payout=1&tid=last")
     wait_until(lambda: "status_null" in {row["reason"] for row in daemon.status()["postbacks"]}, "it is not sent")
     assert daemon.status()["configuration"]["error"] == ""
+
+
+def test_plan_compares_with_a_revision_and_is_tricked_by_no_option(tmp_path: Path, start_daemon: Start) -> None:
+    repository = tmp_path / "repository"
+    for event in ("Lead", "Subscribe"):
+        write(repository / "config", event)
+        if event == "Lead":
+            git(tmp_path, "init", "-q", str(repository))
+            (repository / "config" / "elsewhere").symlink_to("/etc/passwd")
+        git(repository, "add", "-A")
+        git(repository, "commit", "-q", "-m", event)
+        git(repository, "tag", event)
+    daemon = start_daemon(None, graph=None, config=repository / "config")
+    plan = daemon.command_line("plan", "--against", "Lead")
+    assert plan.returncode == 0
+    assert plan.stdout.count("~ i") == INTEGRATIONS
+    victim = tmp_path / "victim"
+    victim.write_text("whole")
+    for revision in (f"--output={victim}", "nowhere", ""):
+        done = daemon.command_line("plan", f"--against={revision or 'HEAD:x'}")
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert victim.read_text() == "whole"

@@ -1,12 +1,13 @@
 """Where secrets come from, who misses one, and that none is ever told."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from sidecar.config.load import Loaded, load
-from sidecar.config.secrets import Resolve
+from sidecar.config.secrets import Resolve, Secrets, Unreadable
 from sidecar.core.configuration import Integration
 from sidecar.core.secret import Secret
 from tests.config.conftest import Read
@@ -252,3 +253,11 @@ def test_the_hash_is_the_same_by_whatever_way_the_directory_is_named(read: Read,
 def test_a_note_as_json_has_no_secret_either(read: Read) -> None:
     loaded = read(one(proxy='"http://u:canary-1@x"'))
     assert "canary-1" not in json.dumps([vars(note) for note in loaded.notes.mistakes])
+
+
+def test_a_pipe_or_a_device_is_no_secret_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        secrets = Secrets(tmp_path, {}, resolve=True)
+        with pytest.raises(Unreadable, match="is no regular file"):
+            secrets.value(f"${{file:{path}}}", True)

@@ -42,8 +42,8 @@ def test_integrations_are_added_removed_and_altered_field_by_field(tmp_path: Pat
     assert changes(of(tmp_path, TWO), of(tmp_path, altered)) == [
         Change("removed", "Winter"),
         Change("altered", "Summer", "mapping",
-               "inline {lead: Lead, sale: Purchase, deposit: Purchase, rejected: null, slow: Late}",
-               "inline {lead: Lead, sale: Subscribe, deposit: Purchase, rejected: null, slow: Late}"),
+               "inline {lead: Lead, sale: Purchase, deposit: Purchase, rejected: null, slow: Late (delay=3600.0)}",
+               "inline {lead: Lead, sale: Subscribe, deposit: Purchase, rejected: null, slow: Late (delay=3600.0)}"),
         Change("altered", "Summer", "token", "(secret)", "(secret)"),
     ]  # fmt: skip
     assert changes(of(tmp_path, YAML), of(tmp_path, TWO)) == [Change("added", "Winter")]
@@ -81,6 +81,17 @@ def test_neither_pausing_nor_a_rotated_key_nor_a_renamed_integration_stops_anyth
         YAML.replace("name: Summer", "name: Autumn"),
     ):
         assert effects(old, of(tmp_path, new), seen(5)).stopped.total() == 0
+
+
+def test_another_order_of_integrations_is_a_change(tmp_path: Path) -> None:
+    head = "tracker: {postback_key: 2a76c2a}\nintegrations:\n"
+    one, two = (
+        f'  - {{name: {name}, campaigns: [AbCd12], pixel_id: "1", token: token-{name}, mapping: {{sale: Purchase}}}}\n'
+        for name in ("one", "two")
+    )
+    old, new = of(tmp_path, head + one + two), of(tmp_path, head + two + one)
+    assert changes(old, new) == [Change("altered", "order", "", "one, two", "two, one")]
+    assert dict(effects(old, new, seen(1)).kinds) == {"sent otherwise": 1}
 
 
 def test_the_brake_takes_a_small_change_and_refuses_a_large_one(tmp_path: Path) -> None:

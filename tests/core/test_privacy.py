@@ -71,14 +71,22 @@ def test_the_trace_shows_no_customers_value_and_no_key() -> None:
 
 
 def test_parameters_that_nobody_knows_are_dropped() -> None:
-    given = sale(tid="7", sub_id_3="s", extra_param_10="e", order_status="x", unknown="canary", note="canary")
+    given = sale(
+        tid="7",
+        sub_id_3="s",
+        extra_param_10="e",
+        sale_status="x",
+        email_status="canary",
+        unknown="canary",
+        note="canary",
+    )
     assert scrubbed(given, CLICK, configuration()).parameters == {
         "subid": (SUBID,),
         "payout": ("2.61",),
         "tid": ("7",),
         "sub_id_3": ("s",),
         "extra_param_10": ("e",),
-        "order_status": ("x",),
+        "sale_status": ("x",),
     }
 
 
