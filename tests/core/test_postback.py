@@ -94,4 +94,4 @@ def test_sixty_four_kilobytes_of_junk_are_read_at_once(uri: str, body: bytes, ty
     started = time.process_time()
     given = postback(uri, body=body, type=type)
     _ = given.key, given.parameters, given.remarks
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 5  # far more than it needs; what is quadratic takes longer still
