@@ -112,10 +112,10 @@ class Reloader:
             # It changed while it was read, or there are files that nobody watched: what was read may be a mix.
             content = await self._watch.rest(after)
         else:
-            self._content = content
+            self.counts["refused"] += 1
             return self._refuse("refused", ("the files do not come to rest; what writes them all the time?",))
-        self._content = content
         verdict = await self._judge(read.loaded, read.braked, accept)
+        self._content = content
         self.counts[verdict.outcome] += 1
         return verdict
 
@@ -139,10 +139,10 @@ class Reloader:
         return Verdict("loaded", configuration.hash)
 
     def _accept(self, configuration: Configuration, loaded: Loaded) -> None:
+        self._changed(configuration)
         self.configuration = configuration
         self.loaded_at = self._clock()
         self.error = ""
-        self._changed(configuration)
         log.info("configuration.loaded", hash=configuration.hash, commit=configuration.commit or "-",
                  integrations=len(configuration.integrations))  # fmt: skip
         for note in loaded.notes.findings:

@@ -107,15 +107,17 @@ class LaneCourier:
     async def _deliver(self, leased: Sequence[Delivery]) -> None:
         """Sends batch after batch; what is left when the lane stops working, or breaks, goes back to the queue."""
         open_ones = {each.seq: each for each in leased}
+        tries: defaultdict[int, list[Attempt]] = defaultdict(list)
         try:
-            await self._send_all(leased, open_ones)
+            await self._send_all(leased, open_ones, tries)
         finally:
             now = self._clock()
             back = [Settlement(each.seq, "queued", due_at=now, failures=each.failures) for each in open_ones.values()]
-            await self._settle(back, {})
+            await self._settle(_with_tries(back, tries), {})
 
-    async def _send_all(self, leased: Sequence[Delivery], open_ones: dict[int, Delivery]) -> None:
-        tries: defaultdict[int, list[Attempt]] = defaultdict(list)
+    async def _send_all(
+        self, leased: Sequence[Delivery], open_ones: dict[int, Delivery], tries: defaultdict[int, list[Attempt]]
+    ) -> None:
         batches: list[tuple[Sequence[Delivery], bool]] = [(batch, False) for batch in reversed(_by_bytes(leased))]
         while batches:
             batch, halved = batches.pop()

@@ -5,13 +5,14 @@ import re
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.acceptance.ours import StandIn
+from tests.acceptance.ours import Daemon, StandIn
 from tests.acceptance.parts import Squid, free_address, wait_until
 from tests.acceptance.road import AGENT, CDN, FBP, TOKEN, Road, yaml
 from tests.examples import FBCLID, KEY, SUBID, TARGET
@@ -272,16 +273,15 @@ def test_a_proxy_that_refuses_the_login_is_named_and_nothing_goes_around_it(
 
 
 def test_no_environment_variable_changes_the_way(
-    start_daemon: Start, start_nginx: Start, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, running: ExitStack, start_nginx: Start, standin: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"http://{free_address()}")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")  # for the test's own requests only
     intake = free_address()
-    daemon = start_daemon(yaml(), graph=standin.url, intake=intake)
-    monkeypatch.delenv("NO_PROXY")
-    road = Road(start_nginx(intake), daemon, standin)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    daemon = Daemon(tmp_path, yaml(), journal=tmp_path / "journal.ndjson", graph=standin.url, intake=intake)
+    nowhere = f"http://{free_address()}"
+    daemon.env |= dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"), nowhere)
+    del daemon.env["NO_PROXY"]
+    road = Road(start_nginx(intake), running.enter_context(daemon), standin)
     road.click()
     road.postback()
     road.wait_for_events(1)

@@ -356,6 +356,23 @@ async def test_what_is_too_large_for_the_way_is_sent_in_smaller_requests(road: R
     assert await road.states() == {"delivered": 600}
 
 
+class StopsMidway(Recorded):
+    """Refuses a batch, then fails: the lane stops while the rest of the batch still waits for its turn."""
+
+    async def send(self, lane: Lane, events: Sequence[bytes]) -> Sent:
+        self.standin.fail({"mode": "transient"} if self.requests else {"mode": "none"})
+        return await super().send(lane, events)
+
+
+async def test_what_goes_back_to_the_queue_keeps_the_tries_that_it_had(road: Road) -> None:
+    road.couriers._graph = StopsMidway(road.standin)
+    await road.add(4, spoil=too_old)
+    await road.step()
+    stories = await road.store.stories(SUBID, 10)
+    tries = [[each["verdict"] for each in story["deliveries"][0]["attempts"]] for story in stories]
+    assert tries == [["refused", "transient"], ["refused", "transient"], ["refused"], ["refused"]]
+
+
 class Broken(Recorded):
     """A defect of ours, whatever it is."""
 
