@@ -1,7 +1,10 @@
 """The admin address: is it well, and what is it doing?"""
 
+import asyncio
+import contextlib
 import hmac
 import ipaddress
+import json
 import os
 import secrets
 from base64 import b64decode
@@ -12,13 +15,23 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from sidecar.sandbox.standin import StandIn
-from sidecar.store.contract import StoreUnavailable
+from sidecar.store.contract import StoreRefused, StoreUnavailable
+from sidecar.tap import Tap
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+#: Bytes of a request at most: a list of a million queue numbers.
+_LARGEST = 16 << 20
+
+#: Seconds after which a listener to whom nothing happens gets an empty line: one that is gone is noticed.
+_STILL_THERE = 15.0
+
+
 class Daemon(Protocol):
-    """What the admin address shows."""
+    """What the admin address shows and does."""
+
+    tap: Tap
 
     def unready(self) -> list[str]:
         """Why postbacks are not taken or not delivered now; empty when all is well."""
@@ -29,10 +42,13 @@ class Daemon(Protocol):
     async def reload(self, accept: bool) -> dict[str, Any]:
         """Looks at the configuration now; the verdict."""
 
+    async def act(self, action: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Does `queue/VERB`, `replay` or `send-test`. Raises ValueError."""
+
 
 def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Application:
     """Open: /healthz, /readyz, /api/status. With the token: whatever shows a subid or changes something."""
-    app = web.Application(middlewares=[_own_host, _guard(token)])
+    app = web.Application(middlewares=[_own_host, _guard(token)], client_max_size=_LARGEST)
 
     async def health(_: web.Request) -> web.Response:
         return web.Response(text="alive\n")
@@ -50,7 +66,23 @@ def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Appl
     async def reload(request: web.Request) -> web.Response:
         return web.json_response(await daemon.reload("accept" in request.query))
 
+    async def act(request: web.Request) -> web.Response:
+        try:
+            given = await request.json()
+            if not isinstance(given, dict):
+                raise ValueError("a JSON object is needed")
+            return web.json_response(await daemon.act(request.match_info["action"], given))
+        except ValueError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        except (StoreUnavailable, StoreRefused) as error:
+            return web.Response(status=503, text=f"store: {error}\n")
+
+    async def tap(request: web.Request) -> web.StreamResponse:
+        return await _stream(request, daemon.tap)
+
     app.router.add_post("/api/reload", reload)
+    app.router.add_post("/api/{action:queue/[a-z]+|replay|send-test}", act)
+    app.router.add_get("/api/tap", tap)
     app.router.add_get("/healthz", health)
     app.router.add_get("/readyz", ready)
     app.router.add_get("/api/status", status)
@@ -71,6 +103,25 @@ def admin_token(path: Path) -> str:
         file.write(token + "\n")
     fresh.rename(path)  # whole, or not there: an empty one would refuse every later start
     return token
+
+
+async def _stream(request: web.Request, tap: Tap) -> web.StreamResponse:
+    """Every fact from now on, a JSON object a line."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    await response.write(b"\n")
+    async with contextlib.aclosing(tap.listen()) as facts:
+        following = asyncio.ensure_future(anext(facts))
+        try:
+            while True:
+                done, _ = await asyncio.wait({following}, timeout=_STILL_THERE)
+                await response.write(json.dumps(following.result()).encode() + b"\n" if done else b"\n")
+                following = asyncio.ensure_future(anext(facts)) if done else following
+        except ConnectionError:
+            return response
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
 
 def _add_sandbox(app: web.Application, standin: StandIn) -> None:

@@ -20,7 +20,9 @@ from sidecar.admin import admin_token, application
 from sidecar.app import status
 from sidecar.app.accepted import Accepted
 from sidecar.app.child import Task, in_child
+from sidecar.app.queue import Queue
 from sidecar.app.reload import Reloader, as_json
+from sidecar.app.send_test import send_test
 from sidecar.app.settings import GRAPH, Settings
 from sidecar.config.load import Loaded
 from sidecar.config.secrets import Resolve
@@ -37,6 +39,7 @@ from sidecar.retention import Janitor
 from sidecar.sandbox.standin import StandIn
 from sidecar.store.sqlite import SqliteStore
 from sidecar.store.state import FILE
+from sidecar.tap import Tap
 
 #: Seconds that a request to Meta, under way at a stop, may still take.
 _LAST_REQUEST = 6.0
@@ -109,10 +112,14 @@ class _Daemon:
         )
         self._standin = StandIn(time.time, _REMEMBERED) if settings.sandbox else None
         self._graph = self._make_graph(loaded.configuration)
+        self.tap = Tap()
         self._couriers = Couriers(
-            self._store, self._graph, loaded.configuration, time.time, time.monotonic, random.random
+            self._store, self._graph, loaded.configuration, time.time, time.monotonic, random.random, self.tap
         )
-        self._resolver = Resolver(self._store, self._current, time.time, self._read_to_end_at, self._couriers.wake)
+        self._resolver = Resolver(
+            self._store, self._current, time.time, self._read_to_end_at, self._couriers.wake, self.tap
+        )
+        self._queue = Queue(self._store, self._store.path, self._couriers, self._resolver, self._current, time.time)
         self._intake = Intake(self._store, self._current, time.time, lambda: secrets.token_hex(16), self._resolver.wake)
         self._tails = [
             Tail(journal, self._store, self._current, time.time, self._resolver.wake) for journal in settings.journals
@@ -215,6 +222,15 @@ class _Daemon:
     async def reload(self, accept: bool) -> dict[str, Any]:
         """Looks at the configuration now; the verdict."""
         return as_json(await self._reloader.reload(accept))
+
+    async def act(self, action: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Does what people ask for: `queue/VERB`, `replay` or `send-test`. Raises ValueError."""
+        if action == "replay":
+            return await self._queue.replay(given)
+        if action == "send-test":
+            path, identity = self._store.path, lambda: secrets.token_hex(4)
+            return await send_test(given, self._current(), path, self._graph, time.time, identity)
+        return await self._queue.steer(action.removeprefix("queue/"), given)
 
     def _configure(self, configuration: Configuration) -> None:
         self._formatter.mask(secrets_of(configuration))

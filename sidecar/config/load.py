@@ -256,6 +256,8 @@ class _Reading:
             data_processing=DataProcessing(**processing) if "options" in processing else None,
             error="; ".join(faults),
             place=given.at.place,
+            token_place=_where(given, defaults, "token").place,
+            proxy_place=_where(given, defaults, "proxy").place,
             **{name: merged[name] for name in _AS_GIVEN if merged.get(name) is not None},
         )
         self._check_templates(given, defaults, integration)

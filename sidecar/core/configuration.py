@@ -92,6 +92,9 @@ class Integration:
     #: Why this integration cannot send, in words; empty when it can.
     error: str = ""
     place: str = ""
+    #: Where the token and the proxies stand, for whoever has to mend them.
+    token_place: str = ""
+    proxy_place: str = ""
 
     @cached_property
     def customer_names(self) -> Mapping[str, tuple[str, ...]]:

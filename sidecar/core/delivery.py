@@ -1,6 +1,6 @@
 """A delivery: one event on its way to one pixel, and the tries that it took."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.core.configuration import Configuration, Integration
 from sidecar.core.secret import Secret
@@ -27,6 +27,32 @@ class Lane:
     proxies: tuple[Secret, ...]
     api_version: str
     test_event_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """What holds lanes for a fault that is nobody's event's. `concern` names whom, without telling any secret.
+
+    Held as `state` (`parked`, `throttled` or, between two tries, `failing`) since and until a moment of a clock, with
+    the fault's kind and words; `step` is how many seconds it is held this time.
+    """
+
+    concern: str
+    state: str
+    kind: str
+    words: str
+    since: float
+    until: float
+    step: float
+
+    @property
+    def probes(self) -> bool:
+        """Whether one event is sent first when the time is over."""
+        return self.state == "parked"
+
+    def shifted(self, seconds: float) -> "Park":
+        """The same on a clock that is ahead by so much."""
+        return replace(self, since=self.since + seconds, until=self.until + seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +131,18 @@ def lane_of(destination: Destination, configuration: Configuration) -> Lane | He
 
 def _integration(destination: Destination, configuration: Configuration) -> Integration | None:
     own = configuration.by_name.get(destination.integration)
-    if own and _has_pixel(own, destination.pixel_id):
+    if own and has_pixel(own, destination.pixel_id):
         return own
     return next(
         (
             each
             for each in configuration.integrations
-            if each.route == destination.route and _has_pixel(each, destination.pixel_id)
+            if each.route == destination.route and has_pixel(each, destination.pixel_id)
         ),
         None,
     )
 
 
-def _has_pixel(integration: Integration, pixel_id: str) -> bool:
+def has_pixel(integration: Integration, pixel_id: str) -> bool:
+    """Whether an integration sends to this pixel."""
     return pixel_id in integration.pixels if integration.pixels else integration.pixel_id == pixel_id

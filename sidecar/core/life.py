@@ -10,8 +10,8 @@ POSTBACK = {
 DELIVERY = {
     "queued": frozenset({"leased", "dead"}),
     "leased": frozenset({"queued", "delivered", "dead"}),
-    "delivered": frozenset[str](),
-    "dead": frozenset[str](),
+    "delivered": frozenset({"queued"}),  # only by retry, of one that is named
+    "dead": frozenset({"queued"}),  # only by retry
 }
 
 #: Why a delivery is dead.

@@ -16,7 +16,7 @@ from sidecar.core.secret import Secret
 EXAMPLES = 3
 
 #: Fields that say where something stands, or follow from others.
-_DERIVED = frozenset({"place", "route", "error"})
+_DERIVED = frozenset({"place", "token_place", "proxy_place", "route", "error"})
 
 
 @dataclass(frozen=True, slots=True)

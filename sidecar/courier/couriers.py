@@ -2,16 +2,20 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sidecar import log
 from sidecar.core.configuration import Configuration
 from sidecar.core.delivery import Destination, Held, Lane, lane_of
-from sidecar.courier.lane import LaneCourier
+from sidecar.courier.lane import LaneCourier, Office, remember
 from sidecar.courier.parks import Parks
 from sidecar.graph import Graph
 from sidecar.store.contract import Store
+from sidecar.tap import Tap
+
+#: Where a fault is mended, as an attribute of the integration; the others concern it as a whole.
+_MENDED_AT = {"token": "token_place", "proxy": "proxy_place"}
 
 
 class Couriers:
@@ -25,22 +29,28 @@ class Couriers:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         chance: Callable[[], float],
+        tap: Tap,
     ) -> None:
         self._store = store
-        self._graph = graph
         self._configuration = configuration
         self._clock = clock
         self._monotonic = monotonic
-        self._chance = chance
         self._destinations: set[Destination] = set()
         self._couriers: dict[Lane, LaneCourier] = {}
         self._tasks: dict[asyncio.Task[None], LaneCourier] = {}
         self._held: dict[Destination, str] = {}
         self.parks = Parks()
         self.counts: Counter[str] = Counter()
+        self._office = Office(
+            store, graph, self.parks, tap, clock, monotonic, chance, self.counts, self._wake_all, self._place
+        )
 
     async def start(self) -> None:
-        """Takes up what an earlier run left."""
+        """Takes up what an earlier run left: what was to be sent, and what held it."""
+        now = self._monotonic()
+        offset = self._clock() - now
+        self.parks.restore([park.shifted(-offset) for park in await self._store.parks()], now)
+        await remember(self._store, self.parks, offset)
         self._destinations |= set(await self._store.destinations())
         self._assign()
 
@@ -52,6 +62,12 @@ class Couriers:
         for lane in {lane_of(each, self._configuration) for each in destinations}:
             if isinstance(lane, Lane) and lane in self._couriers:
                 self._couriers[lane].wake()
+
+    def ask(self, destinations: Iterable[Destination]) -> None:
+        """These are to be tried now with one event, whatever holds them but a throttle."""
+        for lane in {lane_of(each, self._configuration) for each in destinations}:
+            if isinstance(lane, Lane) and lane in self._couriers:
+                self._couriers[lane].ask()
 
     def configure(self, configuration: Configuration) -> None:
         """Another configuration: what is on its way ends in its old lane."""
@@ -80,6 +96,12 @@ class Couriers:
     def status(self) -> list[dict[str, Any]]:
         """Every lane: its pixel, integrations, state and, where it is held, why and until when."""
         return [self._status(courier) for courier in self._couriers.values() if courier.destinations]
+
+    def _place(self, kind: str, destinations: Sequence[Destination]) -> str:
+        """FILE:LINE at which a fault of this kind is mended; of the integrations that send, each once."""
+        named = (self._configuration.by_name.get(each.integration) for each in destinations)
+        places = [getattr(each, _MENDED_AT.get(kind, "place")) for each in named if each]
+        return ", ".join(sorted(set(places)))
 
     def _wake_all(self) -> None:
         for courier in self._couriers.values():
@@ -115,10 +137,7 @@ class Couriers:
             self._begin(lane, (destination,))
 
     def _begin(self, lane: Lane, destinations: tuple[Destination, ...], asks: bool = False) -> None:
-        courier = LaneCourier(
-            lane, self._store, self._graph, self.parks, self._clock, self._monotonic, self._chance, self.counts,
-            self._wake_all, asks,
-        )  # fmt: skip
+        courier = LaneCourier(lane, self._office, asks)
         courier.destinations = destinations
         self._couriers[lane] = courier
         task = asyncio.create_task(courier.run())
@@ -143,6 +162,7 @@ class Couriers:
             "integrations": sorted({each.integration for each in courier.destinations}),
             "state": held.state if held else "active",
             "why": held.kind if held else "",
+            "at": self._place(held.kind, courier.destinations) if held else "",
             "words": held.words if held else "",
             "since": held.since + wall if held else None,
             "until": held.until + wall if held else None,

@@ -13,6 +13,7 @@ from sidecar.core.parameters import first_real
 from sidecar.core.privacy import scrubbed
 from sidecar.pace import Pace
 from sidecar.store.contract import Pending, Ruling, Store, StoreUnavailable
+from sidecar.tap import Tap
 
 #: Postbacks that are decided in one step.
 BATCH = 256
@@ -46,12 +47,14 @@ class Resolver:
         clock: Callable[[], float],
         read_to_end_at: Callable[[], float],
         decided: Callable[[frozenset[Destination]], None],
+        tap: Tap,
     ) -> None:
         self._store = store
         self._configuration = configuration
         self._clock = clock
         self._read_to_end_at = read_to_end_at
         self._decided = decided
+        self._tap = tap
         self._woken = asyncio.Event()
         self.counts: Counter[tuple[str, str]] = Counter()
 
@@ -100,6 +103,12 @@ class Resolver:
     async def _keep(self, rulings: Sequence[Ruling], configuration: Configuration) -> None:
         ruled = await self._store.rule(rulings, configuration.version)
         self.counts.update(ruled.reasons)
+        if self._tap.is_open:
+            for ruling, (decision, reason) in zip(rulings, ruled.reasons, strict=True):
+                self._tap.tell(
+                    "postback", self._clock(), id=ruling.pending.postback.id, subid=ruling.subid, decision=decision,
+                    reason=reason,
+                )  # fmt: skip
         if ruled.destinations:
             self._decided(ruled.destinations)
 

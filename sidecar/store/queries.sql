@@ -110,12 +110,34 @@ WHERE state = 'queued' AND event_id = :event_id AND event_name = :event_name AND
 -- name: forget_withdrawals
 DELETE FROM withdrawal WHERE seq IN (SELECT seq FROM withdrawal WHERE received_at < :before LIMIT :most);
 
+-- name: is_behind
+-- Whether one destination has more due than fit into one request.
+SELECT count(*) > :most FROM (
+    SELECT 1 FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination AND due_at <= :now
+    ORDER BY due_at LIMIT :most + 1);
+
 -- name: lease
 -- Due deliveries of one destination, oldest due first.
 UPDATE delivery SET state = 'leased'
 WHERE state = 'queued' AND seq IN (
     SELECT seq FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination
         AND due_at <= :now AND deadline > :now ORDER BY due_at, seq LIMIT :most)
+RETURNING seq, event_name, event_id, subid, body, deadline, failures;
+
+-- name: lease_newest
+-- The same from the other end: what came last is not behind a backlog.
+UPDATE delivery SET state = 'leased'
+WHERE state = 'queued' AND seq IN (
+    SELECT seq FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination
+        AND due_at <= :now AND deadline > :now ORDER BY due_at DESC, seq DESC LIMIT :most)
+RETURNING seq, event_name, event_id, subid, body, deadline, failures;
+
+-- name: lease_urgent
+-- The same, but only what is close to its deadline, the closest first.
+UPDATE delivery SET state = 'leased'
+WHERE state = 'queued' AND seq IN (
+    SELECT seq FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination
+        AND due_at <= :now AND deadline > :now AND deadline < :now + :close ORDER BY deadline, seq LIMIT :most)
 RETURNING seq, event_name, event_id, subid, body, deadline, failures;
 
 -- name: next_due
@@ -160,7 +182,47 @@ UPDATE delivery SET state = 'queued' WHERE state = 'leased';
 -- Past Meta's limit nothing is sent.
 UPDATE delivery SET state = 'dead', reason = 'deadline', ended_at = :now
 WHERE state = 'queued' AND seq IN (
-    SELECT seq FROM delivery WHERE state = 'queued' AND deadline <= :now LIMIT :most);
+    SELECT v.seq FROM destination d JOIN delivery v ON v.destination = d.seq
+    WHERE v.state = 'queued' AND v.deadline <= :now LIMIT :most);
+
+-- name: parks
+SELECT concern, state, kind, words, since, until, step FROM park;
+
+-- name: keep_park
+INSERT INTO park (concern, state, kind, words, since, until, step)
+VALUES (:concern, :state, :kind, :words, :since, :until, :step)
+ON CONFLICT (concern) DO UPDATE SET state = :state, kind = :kind, words = :words, since = :since, until = :until,
+    step = :step;
+
+-- name: drop_park
+DELETE FROM park WHERE concern = :concern;
+
+-- name: hold
+-- By hand, until it is released by hand.
+UPDATE delivery SET held = 'by_hand' WHERE seq = :seq AND state = 'queued' AND held = '';
+
+-- name: release
+UPDATE delivery SET held = '', due_at = max(:now, not_before) WHERE seq = :seq AND state = 'queued' AND held <> '';
+
+-- name: redirect
+-- To another integration with the same pixel.
+UPDATE delivery SET destination = :destination, held = ''
+WHERE seq = :seq AND state = 'queued' AND pixel_id = :pixel_id;
+
+-- name: retry
+-- The same frozen event once more.
+UPDATE delivery SET state = 'queued', reason = '', held = '', failures = 0, ended_at = NULL,
+    due_at = max(:now, not_before)
+WHERE seq = :seq AND state IN ('queued', 'dead', 'delivered') AND deadline > :now AND body IS NOT NULL;
+
+-- name: delete
+UPDATE delivery SET state = 'dead', reason = 'deleted', held = '', ended_at = :now
+WHERE seq = :seq AND state = 'queued';
+
+-- name: replay
+-- Decided once more, by the configuration of today.
+UPDATE postback SET state = 'undecided', due_at = 0
+WHERE id = :id AND state IN ('decided', 'expired') AND decision <> 'accepted';
 
 -- name: raw_postbacks
 -- Undelivered stories whose customers' data have been kept long enough.
@@ -199,6 +261,48 @@ SELECT count(*) FROM click;
 SELECT d.integration, d.pixel_id, d.route, v.state, v.reason, v.held, count(*), min(v.created_at)
 FROM delivery v JOIN destination d ON d.seq = v.destination
 GROUP BY v.destination, v.state, v.reason, v.held;
+
+-- name: queue
+-- Deliveries of one state, the oldest first. :state is put in as a literal, so that the indexes of a state serve.
+SELECT v.seq, d.integration, v.pixel_id, d.route, v.event_name, v.event_id, v.subid, v.state, v.reason, v.held,
+    v.due_at, v.not_before, v.deadline, v.failures, v.created_at, v.ended_at, v.body IS NOT NULL
+FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.state = :state ORDER BY v.seq;
+
+-- name: queue_of
+-- Deliveries that a queue number, an event_id, a request id or a subid means.
+SELECT v.seq, d.integration, v.pixel_id, d.route, v.event_name, v.event_id, v.subid, v.state, v.reason, v.held,
+    v.due_at, v.not_before, v.deadline, v.failures, v.created_at, v.ended_at, v.body IS NOT NULL
+FROM delivery v JOIN destination d ON d.seq = v.destination
+WHERE v.seq = :seq OR v.event_id = :id OR v.postback = :id OR (v.subid = :id AND v.subid <> '') ORDER BY v.seq;
+
+-- name: delivery
+-- All of one delivery, with the postback that it came from.
+SELECT v.seq, v.event_id, v.event_name, v.pixel_id, d.integration, d.route, v.postback, v.subid, v.tid, v.state,
+    v.reason, v.held, v.due_at, v.not_before, v.deadline, v.failures, v.created_at, v.ended_at, v.configuration, v.body
+FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.seq = :seq;
+
+-- name: replayable
+-- Postbacks that came since a moment and are not sent, of one reason or of any, with their clicks.
+SELECT p.id, p.received_at, p.method, p.uri, p.type, p.body, p.subid, c.body, p.raw
+FROM postback p LEFT JOIN click c ON c.subid = p.subid AND c.clicked_at IS NOT NULL
+WHERE p.stored_at >= :since AND p.received_at >= :since AND p.state IN ('decided', 'expired')
+    AND p.decision <> 'accepted' AND :reason IN ('', p.reason)
+ORDER BY p.seq;
+
+-- name: replayable_ids
+-- Their ids only.
+SELECT id FROM postback
+WHERE stored_at >= :since AND received_at >= :since AND state IN ('decided', 'expired')
+    AND decision <> 'accepted' AND :reason IN ('', reason)
+ORDER BY seq;
+
+-- name: outcome
+-- What became of one postback.
+SELECT state, decision, reason FROM postback WHERE id = :id;
+
+-- name: newest_clicks
+-- Clicks with an fbclid, the newest first.
+SELECT subid, body FROM click WHERE has_fbclid = 1 AND clicked_at IS NOT NULL ORDER BY stored_at DESC LIMIT :most;
 
 -- name: postbacks_of
 -- The newest postbacks that an id means: a request id, a subid, or an event_id.

@@ -3,15 +3,18 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sidecar.core.click import Click
 from sidecar.core.delivery import Destination
+from sidecar.core.life import DELIVERY
 from sidecar.core.plan import Seen
 from sidecar.core.postback import Postback
+from sidecar.core.queue import Entry, Selection, number_of
 from sidecar.store.contract import StoreRefused
 from sidecar.store.rows import click_of, postback_of
 from sidecar.store.state import BUSY, FILE, facts
@@ -71,9 +74,62 @@ def read_stories(path: Path, name: str, most: int) -> list[dict[str, Any]]:
             postback["click"] = click_of(postback["subid"], click[0]["body"]) if click else None
             postback["deliveries"] = _rows(connection, "deliveries_of", {"postback": postback["id"]})
             for delivery in postback["deliveries"]:
-                key = {"delivery": delivery["seq"], "most": _ATTEMPTS}
-                delivery["attempts"] = _rows(connection, "attempts_of", key)
+                delivery["attempts"] = _attempts(connection, delivery["seq"])
     return postbacks
+
+
+def read_queue(path: Path, selection: Selection) -> Iterator[Entry]:
+    """Deliveries that a selection may mean, each once; its filters are for the caller to apply."""
+    names = selection.ids or ((selection.subid,) if selection.subid else ())
+    with _reading(path) as connection:
+        if names:
+            seen: set[int] = set()
+            for name in names:
+                for row in connection.execute(_SQL["queue_of"], {"seq": number_of(name), "id": name}):
+                    if row[0] not in seen:
+                        seen.add(row[0])
+                        yield Entry(*row)
+            return
+        for state in selection.states:
+            assert state in DELIVERY
+            yield from (Entry(*row) for row in connection.execute(_SQL["queue"].replace(":state", f"'{state}'")))
+
+
+def read_delivery(path: Path, seq: int) -> dict[str, Any] | None:
+    """All of one delivery, with its attempts."""
+    with _reading(path) as connection:
+        connection.row_factory = sqlite3.Row
+        found = _rows(connection, "delivery", {"seq": seq})
+        if not found:
+            return None
+        return found[0] | {"attempts": _attempts(connection, seq)}
+
+
+def read_replayable(path: Path, since: float, reason: str) -> list[tuple[Seen, bool]]:
+    """Postbacks since a moment that are not sent, with their clicks; and whether each still has all that came."""
+    with _reading(path) as connection:
+        rows = connection.execute(_SQL["replayable"], {"since": since, "reason": reason}).fetchall()
+    return [(Seen(postback_of(row[:6]), click_of(row[6], row[7]) if row[7] else None), bool(row[8])) for row in rows]
+
+
+def read_replayable_ids(path: Path, since: float, reason: str) -> list[str]:
+    """The ids of the same postbacks."""
+    with _reading(path) as connection:
+        return [row[0] for row in connection.execute(_SQL["replayable_ids"], {"since": since, "reason": reason})]
+
+
+def read_outcomes(path: Path, ids: Sequence[str]) -> Counter[tuple[str, str, str]]:
+    """How many of these postbacks have each (state, decision, reason)."""
+    with _reading(path) as connection:
+        rows = (connection.execute(_SQL["outcome"], {"id": id}).fetchone() for id in ids)
+        return Counter(tuple(row) for row in rows if row)
+
+
+def read_newest_click(path: Path, fits: Callable[[Click], bool], most: int) -> Click | None:
+    """The newest click with an fbclid that fits, among so many."""
+    with _reading(path) as connection:
+        rows = connection.execute(_SQL["newest_clicks"], {"most": most})
+        return next(filter(fits, (click_of(subid, body) for subid, body in rows)), None)
 
 
 def read_seen(path: Path, since: float, decision: str, most: int) -> tuple[list[Seen], float]:
@@ -104,6 +160,12 @@ def read_newest(path: Path, name: str) -> Newest | None:
         *content, subid, decision, reason, count = row
         body = connection.execute(_SQL["complete_click"], {"subid": subid}).fetchone()
     return Newest(postback_of(tuple(content)), click_of(subid, body[0]) if body else None, decision, reason, count)
+
+
+def _attempts(connection: sqlite3.Connection, seq: int) -> list[dict[str, Any]]:
+    """Attempts of a delivery, numbered from 1 on."""
+    rows = _rows(connection, "attempts_of", {"delivery": seq, "most": _ATTEMPTS})
+    return [{"number": number, **row} for number, row in enumerate(rows, 1)]
 
 
 def _rows(connection: sqlite3.Connection, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -96,10 +96,11 @@ CREATE TABLE delivery (
     UNIQUE (event_id, event_name, pixel_id)
 );
 CREATE INDEX delivery_due ON delivery (destination, due_at, seq) WHERE state = 'queued' AND held = '';
-CREATE INDEX delivery_open ON delivery (deadline) WHERE state = 'queued';
+CREATE INDEX delivery_deadline ON delivery (destination, deadline) WHERE state = 'queued';
 CREATE INDEX delivery_leased ON delivery (seq) WHERE state = 'leased';
 CREATE INDEX delivery_subid ON delivery (subid);
 CREATE INDEX delivery_postback ON delivery (postback);
+CREATE INDEX delivery_dead ON delivery (seq) WHERE state = 'dead';
 CREATE INDEX delivery_age ON delivery (created_at) WHERE state IN ('delivered', 'dead');
 CREATE INDEX delivery_ended ON delivery (ended_at) WHERE ended_at IS NOT NULL AND body IS NOT NULL;
 
@@ -112,6 +113,17 @@ CREATE TABLE withdrawal (
 );
 CREATE INDEX withdrawal_of ON withdrawal (subid, tid);
 CREATE INDEX withdrawal_age ON withdrawal (received_at);
+
+-- A fault that is nobody's event's, and whom it holds until when. concern is a digest: no token stands here.
+CREATE TABLE park (
+    concern TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    words TEXT NOT NULL,
+    since REAL NOT NULL,
+    until REAL NOT NULL,
+    step REAL NOT NULL
+);
 
 -- One try of a delivery, with Meta's answer and what it means.
 CREATE TABLE attempt (

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.core.click import Click, filled
-from sidecar.core.delivery import Attempt, Delivery, Destination, Settlement
+from sidecar.core.delivery import Attempt, Delivery, Destination, Park, Settlement
 from sidecar.core.postback import Postback
+from sidecar.core.queue import VERBS
 from sidecar.core.schedule import DELAYS, JITTER
 from sidecar.core.status import WITHDRAWN
 from sidecar.store.adding import Adding, add_postbacks, added_row
@@ -37,6 +38,9 @@ _SQL = statements("queries.sql")
 _PART = 2000
 
 _ANY_NUMBER = 1 << 40
+
+#: Seconds before its deadline from which on a delivery goes before all that is older.
+CLOSE = 86400.0
 
 _FORGETTABLE = ("bodies", "deliveries", "attempts", "postbacks", "clicks", "plain_clicks", "withdrawals")
 
@@ -149,8 +153,7 @@ class SqliteStore:
         def step(connection: sqlite3.Connection) -> list[Delivery]:
             leased: list[Delivery] = []
             for destination, seq in _known(connection, destinations):
-                values = {"destination": seq, "now": now, "most": most - len(leased)}
-                rows = connection.execute(_SQL["lease"], values).fetchall() if len(leased) < most else ()
+                rows = _lease(connection, seq, now, most - len(leased)) if len(leased) < most else ()
                 leased += [Delivery(row[0], destination, *row[1:]) for row in sorted(rows)]
             return leased
 
@@ -201,6 +204,42 @@ class SqliteStore:
             values = {"now": now, "least": failures, "largest": most, "step": delay * (1 + JITTER)}
             total += await self._in_parts("pull_in", values)
         return total
+
+    async def parks(self) -> list[Park]:
+        return [Park(*row) for row in await self._writer.do(partial(_all, "parks", {}))]
+
+    async def keep_parks(self, parks: Sequence[Park], dropped: Sequence[str]) -> None:
+        def step(connection: sqlite3.Connection) -> None:
+            connection.executemany(_SQL["keep_park"], [asdict(park) for park in parks])
+            connection.executemany(_SQL["drop_park"], [{"concern": concern} for concern in dropped])
+
+        await self._writer.do(step)
+
+    # ---- queue tools
+
+    async def steer(self, verb: str, seqs: Sequence[int], to: Destination | None = None) -> int:
+        """Does a verb of `core.queue` to deliveries, where their state still allows it; how many that were."""
+        assert verb in VERBS
+        now, changed = self._clock(), 0
+
+        def step(part: Sequence[int], connection: sqlite3.Connection) -> int:
+            values: dict[str, Any] = {"now": now}
+            if to:
+                values |= {"destination": _destination(connection, to), "pixel_id": to.pixel_id}
+            statement = _SQL["redirect" if to else verb]
+            return connection.executemany(statement, [values | {"seq": seq} for seq in part]).rowcount
+
+        for start in range(0, len(seqs), _PART):
+            changed += await self._writer.do(partial(step, seqs[start : start + _PART]))
+        return changed
+
+    async def replay(self, ids: Sequence[str]) -> int:
+        """Makes postbacks that are not sent undecided again; how many."""
+        replayed = 0
+        for start in range(0, len(ids), _PART):
+            rows = [{"id": id} for id in ids[start : start + _PART]]
+            replayed += await self._writer.do(partial(_many, "replay", rows))
+        return replayed
 
     async def _in_parts(self, name: str, values: dict[str, Any]) -> int:
         """A statement with a bound, again and again until nothing is left to do: no one waits long behind it."""
@@ -257,6 +296,24 @@ def _checkpoint(path: Path) -> None:
 
 def _all(name: str, values: dict[str, Any], connection: sqlite3.Connection) -> list[Any]:
     return connection.execute(_SQL[name], values).fetchall()
+
+
+def _many(name: str, rows: Sequence[dict[str, Any]], connection: sqlite3.Connection) -> int:
+    return connection.executemany(_SQL[name], rows).rowcount
+
+
+def _lease(connection: sqlite3.Connection, destination: int, now: float, most: int) -> list[Any]:
+    """What is due, all of it where it fits. Else new and old in turn, half each; of the old what is close to its
+    deadline first. A backlog neither waits for ever nor holds up what comes."""
+    values = {"destination": destination, "now": now, "most": most, "close": CLOSE}
+    if not connection.execute(_SQL["is_behind"], values).fetchone()[0]:
+        return connection.execute(_SQL["lease"], values).fetchall()
+    new = most // 2
+    rows: list[Any] = []
+    for name in ("lease_urgent", "lease_newest", "lease"):
+        room = {"lease_urgent": most - new, "lease_newest": new, "lease": most - len(rows)}[name]
+        rows += connection.execute(_SQL[name], values | {"most": room}).fetchall()
+    return rows
 
 
 def _count(name: str, values: dict[str, Any], connection: sqlite3.Connection) -> int:

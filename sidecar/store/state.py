@@ -6,11 +6,12 @@ import os
 import sqlite3
 from pathlib import Path
 
+from sidecar import log
 from sidecar.store.contract import StoreRefused
 from sidecar.store.statements import statements, text
 
 #: Version of schema.sql.
-SCHEMA = "1"
+SCHEMA = "2"
 
 FILE = "store.sqlite3"
 
@@ -89,8 +90,22 @@ def _open(path: Path, mode: str, now: float) -> dict[str, str]:
             connection.executescript(f"BEGIN IMMEDIATE;{text('schema.sql')}")
             connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", first.items())
             connection.execute("COMMIT")
-        connection.execute(statements("queries.sql")["release_leases"])
+        _migrate(connection, path)
+        if facts(connection)["schema"] == SCHEMA:
+            connection.execute(statements("queries.sql")["release_leases"])
         return facts(connection)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """An older schema becomes this one, step by step, after a copy beside it; one that nobody knows stays."""
+    steps = statements("migrations.sql")
+    while (found := facts(connection)["schema"]) in steps:
+        copy = path.with_name(f"{path.name}.schema-{found}")
+        copy.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(copy),))
+        log.info("store.migrating", schema=found, copy=copy.name)
+        following = f"UPDATE meta SET value = '{int(found) + 1}' WHERE name = 'schema'"
+        connection.executescript(f"BEGIN IMMEDIATE;{steps[found]};{following};COMMIT;")
 
 
 def _why(error: Exception) -> str:

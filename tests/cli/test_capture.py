@@ -14,6 +14,7 @@ from sidecar.core.configuration import Configuration
 from sidecar.resolver import Resolver
 from sidecar.store.contract import Place, Reading
 from sidecar.store.sqlite import SqliteStore
+from sidecar.tap import Tap
 from tests.examples import FBCLID, KEY, NOW, PIXEL, SUBID, TARGET, YAML, Clock, click, configuration, postback
 
 MORE = """
@@ -47,7 +48,7 @@ class Kept:
     def __init__(self, store: SqliteStore, config: Configuration, clock: Clock, directory: Path) -> None:
         self.store = store
         self.directory = directory
-        self.resolver = Resolver(store, lambda: config, clock, lambda: 0.0, lambda _: None)
+        self.resolver = Resolver(store, lambda: config, clock, lambda: 0.0, lambda _: None, Tap())
 
     async def keep(self, *targets: str, click: Any = None, **more: Any) -> None:
         if click is not None:

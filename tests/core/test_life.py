@@ -9,8 +9,8 @@ def test_every_step_leads_to_a_state_that_has_a_line_of_its_own(life: dict[str, 
 
 
 @pytest.mark.parametrize("state", ["delivered", "dead"])
-def test_a_delivery_that_ended_never_comes_back(state: str) -> None:
-    assert not DELIVERY[state]
+def test_a_delivery_that_ended_comes_back_only_to_the_queue(state: str) -> None:
+    assert DELIVERY[state] == {"queued"}
 
 
 def test_a_delivery_is_delivered_only_from_a_lease() -> None:

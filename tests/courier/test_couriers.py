@@ -18,6 +18,7 @@ from sidecar.graph.sandbox import SandboxGraph
 from sidecar.sandbox.standin import StandIn
 from sidecar.store.contract import Ruling
 from sidecar.store.sqlite import SqliteStore
+from sidecar.tap import Tap
 from tests.examples import KEY, NOW, SUBID, YAML, Clock, click, configuration, postback
 
 SECOND = """
@@ -53,9 +54,13 @@ class Road:
         self.config = config
         self.clock = clock
         self.standin = StandIn(clock)
-        self.graph = Recorded(self.standin)
-        self.couriers = Couriers(store, self.graph, config, clock, clock, lambda: 0.5)
         self._number = 0
+        self.play(Recorded(self.standin))
+
+    def play(self, graph: "Recorded") -> None:
+        """Who answers in Meta's place, from a new start of the couriers on."""
+        self.graph = graph
+        self.couriers = Couriers(self.store, graph, self.config, self.clock, self.clock, lambda: 0.5, Tap())
 
     async def add(
         self, count: int, campaign: str = "AbCd12", spoil: Callable[[dict[str, Any]], Any] | None = None
@@ -108,6 +113,14 @@ def too_old(fields: dict[str, Any]) -> None:
 
 def unknown_key(fields: dict[str, Any]) -> None:
     fields["user_data"]["value"] = "1"
+
+
+def event_id(body: bytes) -> str:
+    return str(json.loads(body)["event_id"])
+
+
+def number_of(body: bytes) -> int:
+    return int(event_id(body).rpartition("_")[2])
 
 
 @pytest.fixture
@@ -238,6 +251,117 @@ async def test_an_unrelated_edit_releases_nothing(road: Road, tmp_path: Path) ->
     assert road.graph.sizes == [100]
 
 
+async def test_a_park_outlives_a_restart_and_a_mended_token_ends_it(
+    road: Road, store: SqliteStore, tmp_path: Path
+) -> None:
+    road.standin.fail({"mode": "token", "token": "token-of-summer"})
+    await road.add(100)
+    await road.step()
+    for _ in range(5):
+        second = Road(store, road.config, road.clock)
+        await second.couriers.start()
+        await second.step()
+        assert second.graph.sizes == []
+    third = Road(store, configuration(tmp_path / "third", YAML.replace("token-of-summer", "token-mended")), road.clock)
+    await third.couriers.start()
+    await third.step()
+    assert third.graph.sizes == [100]
+    assert await store.parks() != []
+
+
+async def test_a_released_lane_asks_at_once_with_one_event_and_a_throttled_one_does_not(road: Road) -> None:
+    summer = Destination("Summer", "1234567890123456", "")
+    road.standin.fail({"mode": "token", "count": 1})
+    await road.add(10)
+    await road.step()
+    road.couriers.ask([summer])
+    await road.step()
+    assert road.graph.sizes == [10, 1, 9]
+    road.standin.fail({"mode": "throttle", "seconds": 120, "count": 1})
+    await road.add(10)
+    await road.step()
+    road.couriers.ask([summer])
+    await road.step()
+    assert road.graph.sizes == [10, 1, 9, 10]
+
+
+async def test_an_edit_does_not_shorten_a_pause_that_meta_asked_for(road: Road, tmp_path: Path, clock: Clock) -> None:
+    road.standin.fail({"mode": "throttle", "seconds": 120, "count": 1})
+    await road.add(10)
+    await road.step()
+    road.configure((YAML + SECOND).replace("token-of-summer", "token-mended"), tmp_path / "mended")
+    clock.move(119)
+    await road.step()
+    assert road.graph.sizes == [10]
+    clock.move(2)
+    await road.step()
+    assert await road.states() == {"delivered": 10}
+
+
+async def test_lanes_of_one_token_ask_one_request_when_their_park_is_due(
+    road: Road, tmp_path: Path, clock: Clock
+) -> None:
+    road.configure((YAML + SECOND).replace("token-of-winter", "token-of-summer"), tmp_path / "shared")
+    road.standin.fail({"mode": "token"})
+    await road.add(5)
+    await road.add(5, "Winter1")
+    await road.step()
+    clock.move(901)
+    await road.step()
+    assert sorted(road.graph.sizes) == [1, 5]
+
+
+async def test_the_log_says_once_who_is_parked_and_where_the_token_stands(
+    road: Road, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    road.standin.fail({"mode": "token", "token": "token-of-summer"})
+    await road.add(5)
+    for _ in range(3):
+        await road.step()
+        clock.move(7200)
+    [record] = [each for each in caplog.records if each.message == "lane.parked"]
+    keys = record.keys  # type: ignore[attr-defined]
+    assert keys["at"] == "integrations.yaml:7"
+    assert "new token" in keys["next"]
+
+
+async def test_new_events_and_old_ones_go_in_turn_after_an_outage(road: Road, clock: Clock) -> None:
+    road.standin.fail({"mode": "token", "count": 1})
+    await road.add(3000)
+    await road.step()
+    clock.move(901)
+    await road.add(700)
+    await road.step()
+    newest = [event_id(events[-1]) for _, events in road.graph.requests[2:4]]
+    assert newest == [f"{SUBID}_sale_3700", f"{SUBID}_sale_3200"]
+    assert [sum(number_of(event) > 3000 for event in events) for _, events in road.graph.requests[2:4]] == [500, 200]
+    assert await road.states() == {"delivered": 3700}
+
+
+async def test_of_the_old_ones_those_close_to_their_deadline_go_first(road: Road, clock: Clock) -> None:
+    summer = Destination("Summer", "1234567890123456", "")
+    await road.add(1)
+    clock.move(6.5 * 86400)
+    await road.add(500)
+    clock.move(10)
+    await road.store.steer("retry", [1])  # due neither first nor last
+    clock.move(10)
+    await road.add(500)
+    leased = await road.store.lease([summer], 100)
+    assert [number_of(each.body) for each in leased] == [1, *range(2, 51), *range(952, 1002)]
+
+
+async def test_past_its_deadline_nothing_is_sent(road: Road, clock: Clock) -> None:
+    road.standin.fail({"mode": "token", "count": 1})
+    await road.add(10)
+    await road.step()
+    clock.move(7 * 86400)
+    await road.step()
+    assert await road.store.bury() == 10
+    assert await road.states() == {"dead deadline": 10}
+    assert road.graph.sizes == [10]
+
+
 async def test_a_throttle_holds_every_lane_of_the_pixel_as_long_as_meta_says(road: Road, clock: Clock) -> None:
     road.standin.fail({"mode": "throttle", "seconds": 120, "count": 1})
     await road.add(10)
@@ -348,7 +472,7 @@ class TooSlow(Recorded):
 
 
 async def test_what_is_too_large_for_the_way_is_sent_in_smaller_requests(road: Road, clock: Clock) -> None:
-    road.couriers._graph = TooSlow(road.standin)
+    road.play(TooSlow(road.standin))
     await road.add(600)
     for _ in range(40):
         await road.step()
@@ -365,7 +489,7 @@ class StopsMidway(Recorded):
 
 
 async def test_what_goes_back_to_the_queue_keeps_the_tries_that_it_had(road: Road) -> None:
-    road.couriers._graph = StopsMidway(road.standin)
+    road.play(StopsMidway(road.standin))
     await road.add(4, spoil=too_old)
     await road.step()
     stories = await road.store.stories(SUBID, 10)
@@ -381,7 +505,7 @@ class Broken(Recorded):
 
 
 async def test_a_defect_leaves_no_delivery_leased(road: Road) -> None:
-    road.couriers._graph = Broken(road.standin)
+    road.play(Broken(road.standin))
     await road.add(3)
     with pytest.raises(KeyError):
         await road.step()
@@ -400,7 +524,7 @@ async def test_an_unknown_answer_to_many_is_charged_to_none(road: Road, clock: C
 
 async def test_a_clock_that_is_set_back_holds_up_no_lane(road: Road, store: SqliteStore, clock: Clock) -> None:
     monotonic = Clock(1000.0)
-    road.couriers = Couriers(store, road.graph, road.config, clock, monotonic, lambda: 0.5)
+    road.couriers = Couriers(store, road.graph, road.config, clock, monotonic, lambda: 0.5, Tap())
     road.standin.fail({"mode": "transient", "count": 1})
     await road.add(1)
     await road.step()

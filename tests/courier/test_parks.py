@@ -5,7 +5,7 @@ import pytest
 from sidecar.core.delivery import Lane
 from sidecar.core.judge import Verdict
 from sidecar.core.secret import Secret
-from sidecar.courier.parks import Parks
+from sidecar.courier.parks import ASKING, Parks
 
 LANE = Lane("1", Secret("token"), (Secret("http://a:1"),), "v26.0", "")
 SISTER = replace(LANE, pixel_id="2")
@@ -59,7 +59,7 @@ def test_a_throttle_is_over_with_its_time_and_a_park_only_with_an_accepted_event
     parks.note(SISTER, verdict("token"), 0)
     assert parks.of(replace(LANE, token=Secret("other")), 61) is None
     assert parks.of(SISTER, 1e6) is not None
-    assert parks.lift(LANE)
+    assert parks.lift(LANE, 1)
     assert parks.of(SISTER, 1) is None
 
 
@@ -68,3 +68,58 @@ def test_only_the_first_of_a_fault_is_told() -> None:
     assert parks.note(LANE, verdict("token"), 0) is not None
     assert parks.note(SISTER, verdict("token"), 1) is None
     assert parks.note(LANE, verdict("accepted"), 1) is None
+
+
+def test_what_an_earlier_run_left_holds_and_no_longer_than_its_step() -> None:
+    first, second, later = Parks(), Parks(), Parks()
+    first.note(LANE, verdict("token"), 100)
+    [park] = first.changes().values()
+    assert park is not None
+    second.restore([park.shifted(-100)], 300)
+    later.restore([park.shifted(10**6)], 300)
+    assert [parks.of(LANE, 300).until for parks in (second, later)] == [900, 1200]  # type: ignore[union-attr]
+    second.note(LANE, verdict("token"), 900)
+    assert second.of(LANE, 900).step == 1800  # type: ignore[union-attr]
+
+
+def test_what_was_due_long_ago_is_forgotten() -> None:
+    parks, first = Parks(), Parks()
+    first.note(LANE, verdict("token"), 0)
+    parks.restore([each for each in first.changes().values() if each], 30 * 86400)
+    assert parks.of(LANE, 30 * 86400) is None
+    assert list(parks.changes().values()) == [None]
+
+
+def test_a_change_is_told_once_and_names_no_token() -> None:
+    parks = Parks()
+    parks.note(LANE, verdict("token"), 0)
+    [concern] = parks.changes()
+    assert "token" not in concern
+    assert parks.changes() == {}
+    parks.lift(LANE, 1)
+    assert parks.changes() == {concern: None}
+
+
+def test_one_lane_asks_for_all_that_the_fault_concerns() -> None:
+    parks = Parks()
+    parks.note(LANE, verdict("token"), 0)
+    parks.ask(LANE, 900)
+    assert parks.of(SISTER, 900).until == 900 + ASKING  # type: ignore[union-attr]
+    parks.note(LANE, verdict("token"), 901)
+    assert parks.of(SISTER, 901).until == 901 + 1800  # type: ignore[union-attr]
+
+
+def test_a_lane_that_had_nothing_to_ask_with_lets_the_others() -> None:
+    parks = Parks()
+    parks.note(LANE, verdict("token"), 0)
+    parks.ask(LANE, 900)
+    parks.ask_not(LANE, 900)
+    assert parks.of(SISTER, 900).until == 900  # type: ignore[union-attr]
+
+
+def test_a_request_that_began_before_a_throttle_does_not_end_it() -> None:
+    parks = Parks()
+    parks.note(LANE, verdict("throttled", 60), 10)
+    assert not parks.lift(LANE, 9)
+    assert parks.is_throttled(LANE, 69)
+    assert parks.lift(LANE, 70)

@@ -11,6 +11,7 @@ from sidecar.core.delivery import Destination
 from sidecar.resolver import Resolver
 from sidecar.store.contract import Place, Reading
 from sidecar.store.sqlite import SqliteStore
+from sidecar.tap import Tap
 from tests.examples import KEY, NOW, PIXEL, SUBID, TARGET, YAML, Clock, click, configuration, postback
 
 PLACE = Place(1, 2, b"\x01head", 100)
@@ -25,7 +26,7 @@ class Tried:
         self.read_to_end_at = 0.0
         self.destinations: set[Destination] = set()
         self.resolver = Resolver(
-            store, lambda: self.config, clock, lambda: self.read_to_end_at, self.destinations.update
+            store, lambda: self.config, clock, lambda: self.read_to_end_at, self.destinations.update, Tap()
         )
 
     async def settle(self) -> None:
