@@ -1,7 +1,8 @@
 """How the stand-in is told to fail, and what it then answers.
 
 An order is `{"mode": ..., "count"?, "share"?, "pixel_id"?, "token"?, "seconds"?, "events"?}`; of several the first
-that concerns a request is carried out.
+that concerns a request is carried out. Reading a pixel fails as sending does; `unreadable` concerns reading only, and
+`partial` sending only.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ ERRORS: dict[str, GraphError] = {
         "Unsupported post request. Object does not exist, cannot be loaded due to missing permissions, "
         "or does not support this operation", 100, 33, type="GraphMethodException",
     ),
+    "unreadable": GraphError("(#100) Missing Permission"),
     "policy": GraphError("The action attempted has been deemed abusive or is otherwise disallowed", 368),
     "transient": GraphError(
         "Dienst vorübergehend nicht verfügbar", 2, status=500, is_transient=True,
@@ -35,6 +37,10 @@ ERRORS: dict[str, GraphError] = {
     ),
     "unknown": GraphError("Ein unerwarteter Fehler ist aufgetreten", 999999),
 }  # fmt: skip
+
+#: Modes that do not concern the other kind of request. A token made in Events Manager may send and not read.
+READS_ONLY = frozenset({"unreadable"})
+EVENTS_ONLY = frozenset({"partial"})
 
 _TOO_MANY = GraphError("(#80004) There have been too many calls to this ad-account. Wait a bit and try again.", 80004)
 _HTML = b"<!DOCTYPE html><html><head><title>Error</title></head><body>Sorry, something went wrong.</body></html>"
@@ -75,10 +81,10 @@ class Failures:
         self._met = [0] * len(orders)
         self._done = [0] * len(orders)
 
-    def draw(self, pixel_id: str, token: Any) -> Order | None:
-        """The order to carry out on the next request, if any."""
+    def draw(self, pixel_id: str, token: Any, besides: frozenset[str] = frozenset()) -> Order | None:
+        """The order to carry out on the next request, if any; none of the modes `besides`."""
         for index, order in enumerate(self._orders):
-            if order.concerns(pixel_id, token) and self._is_due(index, order):
+            if order.mode not in besides and order.concerns(pixel_id, token) and self._is_due(index, order):
                 return order
         return None
 

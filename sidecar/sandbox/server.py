@@ -1,7 +1,7 @@
 """The stand-in over HTTP.
 
-`POST /{version}/{pixel_id}/events` as at Meta; `PUT /_fail` tells it to fail, `GET /_events` lists what it took,
-`DELETE /_events` forgets it.
+`POST /{version}/{pixel_id}/events` and `GET /{version}/{pixel_id}` as at Meta; `PUT /_fail` tells it to fail,
+`GET /_events` lists what it took, `DELETE /_events` forgets it.
 """
 
 import asyncio
@@ -53,17 +53,24 @@ async def serve(standin: StandIn, address: str) -> tuple[web.AppRunner, Address]
 
 async def _receive(request: web.Request) -> web.Response:
     path = request.match_info
-    reply = request.app[_STAND_IN].receive(path["version"], path["pixel_id"], await request.read())
+    return await _carry_out(
+        request, request.app[_STAND_IN].receive(path["version"], path["pixel_id"], await request.read())
+    )
+
+
+async def _read(request: web.Request) -> web.Response:
+    path = request.match_info
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip() if scheme.lower() == "bearer" else ""
+    return await _carry_out(request, request.app[_STAND_IN].read(path["version"], path["pixel_id"], token))
+
+
+async def _carry_out(request: web.Request, reply: Reply) -> web.Response:
     if reply.seconds:
         await asyncio.sleep(reply.seconds)
     if reply.reset and request.transport is not None:
         request.transport.abort()
     return _response(reply)
-
-
-async def _read(_: web.Request) -> web.Response:
-    """A token made in Events Manager may send but not read."""
-    return _response(GraphError("(#100) Missing Permission").reply(trace_id(0)))
 
 
 async def _fail(request: web.Request) -> web.Response:

@@ -70,7 +70,7 @@ async def test_events_are_listed_and_forgotten(client: aiohttp.ClientSession) ->
     async with client.delete("/_events") as answer:
         assert answer.status == 200
     async with client.get("/_events") as answer:
-        assert await answer.json() == {"events": [], "requests": 0, "refused": 0}
+        assert await answer.json() == {"events": [], "requests": 0, "refused": 0, "reads": 0}
 
 
 async def test_it_fails_when_told(client: aiohttp.ClientSession) -> None:
@@ -107,10 +107,21 @@ async def test_a_slow_answer_does_not_hold_up_another(client: aiohttp.ClientSess
     assert (await slow)[0] == 200
 
 
+async def test_a_pixel_is_read_with_the_token_in_the_header(client: aiohttp.ClientSession) -> None:
+    path, header = f"/v26.0/{PIXEL}?fields=id,name", {"Authorization": "Bearer EAAtoken"}
+    async with client.get(path, headers=header) as answer:
+        assert (answer.status, (await answer.json())["id"]) == (200, PIXEL)
+    for other in ({}, {"Authorization": "Basic EAAtoken"}, {"Authorization": "Bearer "}):
+        async with client.get(path, headers=other) as answer:
+            assert (await answer.json())["error"]["code"] == 104
+
+
 async def test_a_token_may_send_but_not_read(client: aiohttp.ClientSession) -> None:
-    async with client.get(f"/v26.0/{PIXEL}") as answer:
+    await (await client.put("/_fail", json={"mode": "unreadable", "token": "EAAtoken"})).read()
+    async with client.get(f"/v26.0/{PIXEL}", headers={"Authorization": "Bearer EAAtoken"}) as answer:
         error = (await answer.json())["error"]
     assert (error["code"], error["message"]) == (100, "(#100) Missing Permission")
+    assert (await post(client, body()))[0] == 200
 
 
 @pytest.mark.parametrize("path", [f"/{PIXEL}/events", f"/26.0/{PIXEL}/events", "/v26.0/me/events", "/"])

@@ -87,7 +87,7 @@ def test_events_without_an_id_are_never_repeats() -> None:
 def test_a_refused_request_leaves_nothing_behind() -> None:
     standin = stand_in()
     assert verdict(send(standin, event(1), event(2, event_time=5))) == "refused"
-    assert standin.listing() == {"events": [], "requests": 1, "refused": 1}
+    assert standin.listing() == {"events": [], "requests": 1, "refused": 1, "reads": 0}
 
 
 def test_no_two_answers_have_the_same_trace() -> None:
@@ -141,7 +141,7 @@ def test_a_failure_has_metas_numbers(mode: str, status: int, code: int, subcode:
     error = json.loads(reply.body)["error"]
     assert (reply.status, error["code"], error.get("error_subcode")) == (status, code, subcode)
     assert verdict(reply) == kind
-    assert standin.listing() == {"events": [], "requests": 1, "refused": 1}
+    assert standin.listing() == {"events": [], "requests": 1, "refused": 1, "reads": 0}
 
 
 def test_html_is_no_json() -> None:
@@ -249,3 +249,51 @@ def test_a_thousand_events_are_judged_quickly() -> None:
         standin.receive("v26.0", PIXEL, whole)
         took.append(time.perf_counter() - before)
     assert min(took) < 5  # far more than it needs; what is quadratic takes longer still
+
+
+def read(standin: StandIn, pixel_id: str = PIXEL, token: str = "EAAtoken") -> tuple[int, Any]:
+    reply = standin.read("v26.0", pixel_id, token)
+    return reply.status, json.loads(reply.body) if reply.body.startswith(b"{") else None
+
+
+def test_a_pixel_is_read_and_counted_apart() -> None:
+    standin = stand_in()
+    assert read(standin) == (200, {"id": PIXEL, "name": f"Pixel {PIXEL}"})
+    assert standin.listing() == {"events": [], "requests": 0, "refused": 0, "reads": 1}
+    standin.forget()
+    assert standin.listing()["reads"] == 0
+
+
+@pytest.mark.parametrize(("pixel_id", "token", "code"), [(PIXEL, "", 104), ("me", "EAAtoken", 803)])
+def test_a_read_without_a_token_or_of_no_pixel_is_an_error(pixel_id: str, token: str, code: int) -> None:
+    assert read(stand_in(), pixel_id, token)[1]["error"]["code"] == code
+
+
+def test_a_token_may_send_and_not_read() -> None:
+    """And an order that concerns reading only stands in no other's way."""
+    standin = stand_in()
+    standin.fail([{"mode": "unreadable", "count": 2}, {"mode": "partial"}, {"mode": "token", "token": "EAAother"}])
+    assert json.loads(send(standin).body)["events_received"] == 0
+    error = read(standin)[1]["error"]
+    assert (error["code"], error["message"]) == (100, "(#100) Missing Permission")
+    assert verdict(standin.read("v26.0", PIXEL, "EAAtoken")) == "refused"
+    assert (read(standin)[0], read(standin, token="EAAother")[1]["error"]["code"]) == (200, 190)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("token", "token"), ("permission", "permission"), ("throttle", "throttled"), ("html", "transient")],
+)
+def test_reading_fails_as_sending_does(mode: str, kind: str) -> None:
+    standin = stand_in()
+    standin.fail({"mode": mode})
+    assert verdict(standin.read("v26.0", PIXEL, "EAAtoken")) == kind
+
+
+@pytest.mark.parametrize("mode", ["reset", "reset_after"])
+def test_a_read_may_be_slow_or_dropped(mode: str) -> None:
+    standin = stand_in()
+    standin.fail({"mode": "slow", "seconds": 7})
+    assert standin.read("v26.0", PIXEL, "EAAtoken").seconds == 7
+    standin.fail({"mode": mode})
+    assert standin.read("v26.0", PIXEL, "EAAtoken").reset
