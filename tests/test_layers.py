@@ -70,4 +70,11 @@ def test_the_clock_chance_and_identity_are_decided_once() -> None:
         for path in MODULES
         if "time.time" in (source := path.read_text()) or "import random" in source or "token_hex" in source
     }
-    assert deciding == {"app/daemon.py", "cli/explain.py", "cli/plan.py", "cli/sandbox.py"}
+    assert deciding == {
+        "app/daemon.py",
+        "cli/explain.py",
+        "cli/plan.py",
+        "cli/queue_shown.py",
+        "cli/replay.py",
+        "cli/sandbox.py",
+    }

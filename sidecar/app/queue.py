@@ -119,7 +119,7 @@ class Queue:
                 changed = len(entries)  # what only a park held needs no change of its row
         log.info(f"queue.{verb}", events=changed, **({"to": to} if to else {}))
         self.couriers.wake(destinations)
-        if verb == "release":
+        if verb in ("release", "retry"):
             self.couriers.ask(destinations)
         return changed
 

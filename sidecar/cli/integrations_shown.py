@@ -86,6 +86,7 @@ def _row(integration: Integration, running: Mapping[str, Any]) -> dict[str, Any]
     return {
         "name": integration.name,
         "status": said if state == "active" and said.startswith("error") else state,
+        "held": [reason for reason in running.get("held", ()) if reason not in ("paused", "in_error")],
         "campaigns": list(integration.campaigns),
         "pixel_id": integration.pixel_id,
         "proxy": [_host_of(proxy) for proxy in integration.proxies],
@@ -128,7 +129,8 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     numbers = ["-" if row[name] is None else str(row[name]) for name in _NUMBERS]
     campaigns, proxies = ", ".join(row["campaigns"]) or "-", ", ".join(row["proxy"]) or _DIRECT
-    return (row["name"], campaigns, row["pixel_id"], proxies, row["mapping"], *numbers, row["status"])
+    status = f"{row['status']}, {', '.join(row['held'])}" if row["held"] else row["status"]
+    return (row["name"], campaigns, row["pixel_id"], proxies, row["mapping"], *numbers, status)
 
 
 def _fitted(cell: str, width: int, is_number: bool) -> str:

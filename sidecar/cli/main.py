@@ -29,6 +29,27 @@ _VERBS = {
     "map": "change the event of a status",
 }
 
+#: What `queue` can do, with its help.
+_QUEUE_VERBS = {
+    "list": "deliveries, one a line: the open ones, or those that a filter names",
+    "show": "all of a delivery: its event, its life and every attempt",
+    "shape": "how many are how old, by integration, and what holds them",
+    "retry": "send the same frozen event again now; a delivered one only by its id",
+    "hold": "put aside until it is released",
+    "release": "let go what is held by hand, and let what is parked ask at once",
+    "delete": "discard for good; shows first, and does it with --yes",
+}
+
+#: Filters of `queue`.
+_FILTERS = {
+    "integration": ("NAME", "of this integration"),
+    "in": ("STATE", "in this state: queued, held, leased, delivered or dead"),
+    "reason": ("REASON", "why it is held or dead: parked, paused, by_hand, refused, deadline, ..."),
+    "age": ("AGE", "2h (at least), 1h..2h or ..10m (at most)"),
+    "subid": ("SUBID", "of this click"),
+    "event": ("EVENT", "an event name or an event_id"),
+}
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -79,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", "is the configuration valid? (nginx -t)")
     check.add_argument("--secrets", action="store_true", help="an unreadable secret is a finding, not a remark")
+    check.add_argument("--online", action="store_true", help="ask Meta for each pixel through each proxy, sending no "
+                       "event: is the proxy there, is the token taken? A failed read of the pixel proves nothing: "
+                       "a token may send without reading. Needs the secrets, and no daemon")  # fmt: skip
+    _option(check, "graph", None, "with --online: ask this URL instead of https://graph.facebook.com")
     _json(check)
 
     explain = _command(commands, "explain", "what becomes of a postback, and why")
@@ -100,13 +125,37 @@ def _parser() -> argparse.ArgumentParser:
 
     _integrations(commands)
 
+    _queue(commands)
+
+    tap = _command(commands, "tap", "what happens now: each decided postback, each tried delivery")
+    _option(tap, "integration", None, "only deliveries of this integration")
+    _option(tap, "subid", None, "only of this click")
+    _admin_token(tap)
+    _json(tap)
+
+    replay = _command(commands, "replay", "decide postbacks that were not sent once more, by today's configuration")
+    replay.add_argument("--since", metavar="T", required=True, help="a duration back from now (2d), or a moment")
+    replay.add_argument("--reason", metavar="R", help="only those of this reason, such as status_unmapped")
+    replay.add_argument("--dry-run", action="store_true", help="only show what would become of them")
+    _admin_token(replay)
+    _json(replay)
+
+    send_test = _command(commands, "send-test", "send one event without value to Meta now, and show its answer")
+    send_test.set_defaults(command="send_test")
+    send_test.add_argument("name", metavar="NAME", help="the integration")
+    send_test.add_argument("--event", metavar="NAME", help="this event instead of CapiSidecarTest; Meta counts it")
+    code = "of Events Manager, Test events (default: the integration's test_event_code)"
+    send_test.add_argument("--test-event-code", metavar="CODE", help=code)
+    _admin_token(send_test)
+    _json(send_test)
+
     plan = _command(commands, "plan", "what the files would change, for recent postbacks too")
     plan.add_argument("--against", metavar="REV", help="compare with a git revision, not with what the daemon runs")
     _json(plan)
 
     reload = _command(commands, "reload", "look at the configuration now, and say what became of it")
     reload.add_argument("--accept", action="store_true", help="let a change pass that the brake refused")
-    _option(reload, "admin-token", None, "file of the admin token (default: STATE/admin.token)")
+    _admin_token(reload)
     _json(reload)
 
     sandbox = _command(commands, "sandbox", "a strict stand-in for Meta over HTTP")
@@ -139,6 +188,32 @@ def _integrations(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     made["map"].add_argument("status", metavar="STATUS", help="Keitaro's status")
     made["map"].add_argument("event", metavar="EVENT", help="Facebook event, null (not sent), or - for no line")
     made["map"].add_argument("--shared", action="store_true", help="change a mapping that others use too")
+
+
+def _queue(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "Deliveries: look at them, and steer them"
+    parser = commands.add_parser("queue", help=text, description=f"{text}.")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    for verb, meaning in _QUEUE_VERBS.items():
+        made = _command(verbs, verb, meaning)
+        made.set_defaults(command="queue")
+        made.add_argument("ids", metavar="ID", nargs="*",
+                          help="a queue number (q17), an event_id, a request id or a subid; - for ids on standard "
+                          "input; ALL")  # fmt: skip
+        for name, (metavar, words) in _FILTERS.items():
+            made.add_argument(f"--{name}", metavar=metavar, help=words)
+        _json(made)
+        if verb not in ("list", "show", "shape"):
+            made.add_argument("--dry-run", action="store_true", help="only show what would be done")
+            _admin_token(made)
+        if verb == "release":
+            made.add_argument("--to", metavar="NAME", help="an integration with the same pixel, to send from now on")
+        if verb == "delete":
+            made.add_argument("--yes", action="store_true", help="do it")
+
+
+def _admin_token(parser: argparse.ArgumentParser) -> None:
+    _option(parser, "admin-token", None, "file of the admin token (default: STATE/admin.token)")
 
 
 def _command(

@@ -41,7 +41,7 @@ def _problems(status: dict[str, Any]) -> Iterator[str]:
             yield f"integration {each['name']} is gone, and {each['waiting']} events still wait for it"
         if "by_hand" in each["held"]:
             yield f"integration {each['name']}: events were put aside after answers that nobody knows"
-    yield from (_lane(lane, status) for lane in status["lanes"] if lane["state"] != "active")
+    yield from (_lane(lane) for lane in status["lanes"] if lane["state"] != "active")
     for journal in status["journals"]:
         if journal["missing"] and status["mode"] != "sandbox":
             yield f"journal {journal['path']}: there is no such file; does Nginx write it, and is --journal right?"
@@ -51,13 +51,12 @@ def _problems(status: dict[str, Any]) -> Iterator[str]:
         yield "intake: every postback had another key than tracker.postback_key"
 
 
-def _lane(lane: dict[str, Any], status: dict[str, Any]) -> str:
+def _lane(lane: dict[str, Any]) -> str:
     meaning, then = ANSWER.get(lane["why"], (lane["why"], ""))
-    places = ", ".join(each["at"] for each in status["integrations"] if each["name"] in lane["integrations"])
     words = f" ({lane['words']})" if lane["words"] else ""
     again = f"; tried again at {iso(lane['until'])}" if lane["until"] else ""
     names = ", ".join(lane["integrations"])
-    return f"{lane['why']}: pixel {lane['pixel_id']}, {names} ({places}): {meaning}{words}; {then}{again}"
+    return f"{lane['why']}: pixel {lane['pixel_id']}, {names} ({lane['at']}): {meaning}{words}; {then}{again}"
 
 
 def _wrong_keys(status: dict[str, Any]) -> int:

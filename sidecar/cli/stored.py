@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from sidecar.cli.exit import FOUND, OK, USAGE
-from sidecar.cli.told import fields_told
+from sidecar.cli.told import attempt_told, fields_told
 from sidecar.config.load import load
 from sidecar.config.secrets import Resolve
-from sidecar.core.advice import ANSWER, NEXT
+from sidecar.core.advice import NEXT
 from sidecar.core.configuration import Configuration
 from sidecar.core.decide import Decision, decide
 from sidecar.core.origin import origins
@@ -106,7 +106,7 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
         name = f"{event['event_name']} {event['event_id']} for pixel {event['pixel_id']}"
         yield f"  {name}: {event['state']}{reason}{held}"
         for attempt in event["attempts"]:
-            yield f"    {_attempt(attempt)}"
+            yield f"    {attempt_told(attempt)}"
         if event["event"]:
             yield from (f"    {line}" for line in fields_told(event["event"], event["origins"]))
 
@@ -122,14 +122,3 @@ def _next(story: dict[str, Any]) -> str:
 _QUEUED = "the event waits for its turn; capi-sidecar status says whether something holds its integration"
 
 _MODES = {"sandbox": "sandbox: our stand-in answered in Meta's place; nothing left this machine"}
-
-
-def _attempt(attempt: dict[str, Any]) -> str:
-    way = f"proxy {attempt['proxy']}" if attempt["proxy"] else "direct"
-    numbers = " ".join(
-        f"{name} {attempt[name]}" for name in ("http_status", "code", "subcode", "fbtrace_id") if attempt[name]
-    )
-    words = f": {attempt['words']}" if attempt["words"] else ""
-    meaning, then = ANSWER.get(attempt["verdict"], ("", ""))
-    told = f"{iso(attempt['at'])} {way}, {attempt['took']:.3f} s, {attempt['verdict']} {numbers}{words}; {meaning}"
-    return f"{told}; next: {then}" if then else told

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from sidecar.core.advice import NEXT
+from sidecar.core.advice import ANSWER, NEXT
 from sidecar.core.configuration import Configuration
 from sidecar.core.decide import Decision
 from sidecar.core.origin import origins, unmatched
+from sidecar.core.times import iso
 
 #: Integrations that did not match, as many as are shown.
 _UNMATCHED_SHOWN = 10
@@ -55,3 +56,16 @@ def fields_told(event: Mapping[str, Any], origins: Mapping[str, str]) -> Iterato
     for path, value in rows:
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         yield f"{path} = {shown}" + (f"   <- {origins[path]}" if path in origins else "")
+
+
+def attempt_told(attempt: Mapping[str, Any]) -> str:
+    """One try of a delivery: when, which way, what was answered, what that means and what to do."""
+    way = f"proxy {attempt['proxy']}" if attempt["proxy"] else "direct"
+    numbers = " ".join(
+        f"{name} {attempt[name]}" for name in ("http_status", "code", "subcode", "fbtrace_id") if attempt[name]
+    )
+    words = f": {attempt['words']}" if attempt["words"] else ""
+    meaning, then = ANSWER.get(attempt["verdict"], ("", ""))
+    when = f"attempt {attempt['number']}, {iso(attempt['at'])} {way}, {attempt['took']:.3f} s"
+    told = f"{when}, {attempt['verdict']} {numbers}{words}; {meaning}"
+    return f"{told}; next: {then}" if then else told

@@ -6,14 +6,18 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from sidecar.core.click import Click
-from sidecar.core.configuration import Configuration, Rule, Value
+from sidecar.core.configuration import Configuration, Rule, Tracker, Value
 from sidecar.core.decide import Decision, decide
+from sidecar.core.meta import HASHED_KEYS
 from sidecar.core.postback import Postback
 from sidecar.core.privacy import is_kept
 from sidecar.core.secret import Secret
 
 #: Examples of each effect that are kept.
 EXAMPLES = 3
+
+#: What keeps only what Keitaro itself knows.
+_EMPTY = Configuration(Tracker())
 
 #: Fields that say where something stands, or follow from others.
 _DERIVED = frozenset({"place", "token_place", "proxy_place", "route", "error"})
@@ -97,6 +101,15 @@ def effects(old: Configuration, new: Configuration, seen: Iterable[Seen]) -> Eff
 def missing_parameters(old: Configuration, new: Configuration) -> list[str]:
     """Parameters that only the new one reads: stored postbacks have lost them when they were decided."""
     return sorted(name for name in new.parameters - old.parameters if not is_kept(name, old))
+
+
+def absent_parameters(configuration: Configuration, scrubbed: Sequence[Postback]) -> list[str]:
+    """Parameters that only the configuration names and none of these scrubbed postbacks has: not sent, or dropped when
+    it was decided."""
+    named = {name for name in configuration.parameters - set(HASHED_KEYS) if not is_kept(name, _EMPTY)}
+    for postback in scrubbed:
+        named -= postback.parameters.keys()
+    return sorted(named) if scrubbed else []
 
 
 def braked(found: Effects, configuration: Configuration, scale: float) -> list[str]:

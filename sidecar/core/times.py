@@ -28,6 +28,12 @@ def parse_time(value: Any) -> float | None:
     return seconds if seconds is not None and 0 <= seconds <= _MILLISECONDS else None
 
 
+def parse_since(text: str, now: float) -> float | None:
+    """Unix seconds of a moment as `parse_time` reads it, or of a duration back from now; else None."""
+    back = parse_duration(text)
+    return parse_time(text) if back is None else now - back
+
+
 def iso(moment: float) -> str:
     """A moment for people, UTC to the second."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

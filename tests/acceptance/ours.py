@@ -98,6 +98,6 @@ class Daemon(Process):
 
     def command_line(self, command: str, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
         """Runs a command of ours beside the daemon."""
-        words = [command, *arguments[:1], *self.options, *arguments[1:]] if command == "integrations" else [
-            command, *self.options, *arguments]  # fmt: skip
+        verbs = 1 if command in ("integrations", "queue") else 0
+        words = [command, *arguments[:verbs], *self.options, *arguments[verbs:]]
         return subprocess.run([*COMMAND, *words], capture_output=True, text=True, input=input, timeout=60)
