@@ -99,7 +99,8 @@ def _as_json(selection: Selection) -> dict[str, Any]:
 
 def _print(options: argparse.Namespace, done: dict[str, Any]) -> None:
     would = "would be " if done["dry_run"] else ""
-    print(f"{done['changed']} deliveries {would}{_DONE[options.verb]}")
+    what = "delivery" if done["changed"] == 1 else "deliveries"
+    print(f"{done['changed']} {what} {would}{_DONE[options.verb]}")
     for name, count in sorted(done["integrations"].items()):
         print(f"  {count:>8}  {name}")
     for words, count in sorted(done["left"].items()):

@@ -28,7 +28,7 @@ from sidecar.store.rows import (
     postback_columns,
     postback_of,
 )
-from sidecar.store.state import FILE, RESERVE, connect, lock, prepare
+from sidecar.store.state import FILE, RESERVE, connect, forget_copies, lock, prepare
 from sidecar.store.statements import statements
 from sidecar.store.writer import PATIENCE, Writer
 
@@ -271,6 +271,7 @@ class SqliteStore:
         """Gives freed pages back and empties the log, in which erased values would stay."""
         await self._writer.do(lambda connection: connection.execute("PRAGMA incremental_vacuum(2000)").fetchall())
         await asyncio.get_running_loop().run_in_executor(self._reader, _checkpoint, self.path)
+        forget_copies(self.path, self._clock())
 
     # ---- people
 

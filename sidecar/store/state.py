@@ -21,6 +21,9 @@ RESERVE = "reserve"
 #: The last configuration that came into force, as text.
 ACCEPTED = "accepted"
 
+#: Seconds for which the copy from before a migration is kept.
+COPY_KEPT = 7 * 86400.0
+
 #: Seconds that a step waits for another process that reads or copies the file.
 BUSY = 10.0
 
@@ -102,10 +105,18 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     while (found := facts(connection)["schema"]) in steps:
         copy = path.with_name(f"{path.name}.schema-{found}")
         copy.unlink(missing_ok=True)
+        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         connection.execute("VACUUM INTO ?", (str(copy),))
         log.info("store.migrating", schema=found, copy=copy.name)
         following = f"UPDATE meta SET value = '{int(found) + 1}' WHERE name = 'schema'"
         connection.executescript(f"BEGIN IMMEDIATE;{steps[found]};{following};COMMIT;")
+
+
+def forget_copies(path: Path, now: float) -> None:
+    """Copies from before a migration hold what is erased in the store: they stay no longer than a raw postback."""
+    for copy in path.parent.glob(f"{path.name}.schema-*"):
+        if copy.stat().st_mtime < now - COPY_KEPT:
+            copy.unlink(missing_ok=True)
 
 
 def _why(error: Exception) -> str:
