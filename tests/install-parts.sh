@@ -7,6 +7,8 @@ missing=()
 have() { command -v "$1" >/dev/null || missing+=("$2"); }
 have nginx nginx
 have squid squid
+have microsocks microsocks
+have danted dante-server
 have openssl openssl
 have setpriv util-linux
 have wrk wrk

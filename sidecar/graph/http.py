@@ -2,37 +2,53 @@
 
 import ssl
 import time
-from collections.abc import Sequence
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 
+from sidecar import log
 from sidecar.core.delivery import Lane
-from sidecar.core.judge import Answer, Fault
+from sidecar.core.judge import Answer
 from sidecar.core.secret import Secret
 from sidecar.graph import Sent
+from sidecar.graph.blame import ERRORS, Blame, Way, blame_answer, blame_error
+from sidecar.graph.proxy import Proxy, connector, parse_proxy
 from sidecar.graph.request import LARGEST_ANSWER, answer_of, body_of, path_of
+from sidecar.graph.ways import Ways
 
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "capi-sidecar", "Accept": "application/json"}
 
-_SOCKS_ERRORS = (ProxyError, ProxyConnectionError, ProxyTimeoutError)
+_PORTS = {"http": 80, "https": 443}
 
-#: Proxy URL schemes of python-socks: with socks5h and socks4 the proxy looks the name up.
-_SOCKS = {"socks5": ("socks5", False), "socks5h": ("socks5", True), "socks4": ("socks4", False)}
+#: The part of `connect` for TCP alone, and for all that SOCKS needs: python-socks waits until a connection that hangs
+#: has closed, which only the limit around it ends.
+_HANDSHAKES = 0.9
 
 
 class HttpGraph:
-    """Sends to `base` (https://graph.facebook.com); time-outs in seconds.
+    """Sends to `base` (https://graph.facebook.com). In seconds: `connect` until the way to Meta stands, all handshakes
+    included, and `total` until the answer is read.
 
     One session for each way out: connections of one proxy are never used for another. No environment variable
-    changes the way (trust_env is off), and no redirect is followed.
+    changes the way (trust_env is off), and no redirect is followed. The system's trust store (and OpenSSL's own
+    SSL_CERT_FILE) judges certificates.
     """
 
-    def __init__(self, base: str, connect: float, total: float) -> None:
+    def __init__(
+        self, base: str, connect: float, total: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._base = base.rstrip("/")
+        parts = urlsplit(self._base)
+        self._is_plain = parts.scheme == "http"
+        self._meta = (parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0))
         self._connect = connect
         self._total = total
+        self._monotonic = monotonic
+        self._trust = ssl.create_default_context()
+        self._ways = Ways()
         self._sessions: dict[Secret | None, aiohttp.ClientSession] = {}
 
     def set_timeouts(self, connect: float, total: float) -> None:
@@ -40,13 +56,16 @@ class HttpGraph:
         self._connect, self._total = connect, total
 
     async def send(self, lane: Lane, events: Sequence[bytes]) -> Sent:
-        """Through the first proxy that can be used, in the order of the list."""
-        started = time.monotonic()
-        body = body_of(lane, events)
-        ways: list[tuple[int, Secret | None]] = list(enumerate(lane.proxies, 1)) or [(0, None)]
-        for number, proxy in ways:
-            sent = Sent(await self._post(path_of(lane), body, proxy), number, time.monotonic() - started)
-            if not (isinstance(sent.answer, Fault) and sent.answer.whose == "proxy"):
+        """Through the first proxy that can be used, those that failed lately last."""
+        started = self._monotonic()
+        path, body = path_of(lane), body_of(lane, events)
+        if not lane.proxies:
+            return self._sent(await self._ask(path, body, None), 0, started)
+        for number, proxy in self._ways.order(lane.proxies, started):
+            result = await self._ask(path, body, proxy)
+            self._learn(proxy, result, alone=len(lane.proxies) == 1)
+            sent = self._sent(result, number, started)
+            if not (isinstance(result, Blame) and result.whose == "proxy"):
                 break
         return sent
 
@@ -54,60 +73,91 @@ class HttpGraph:
         for session in self._sessions.values():
             await session.close()
 
-    async def _post(self, path: str, body: bytes, proxy: Secret | None) -> Answer | Fault:
-        timeout = aiohttp.ClientTimeout(total=self._total, sock_connect=self._connect)
-        try:
-            async with self._session(proxy).post(
-                self._base + path, data=body, timeout=timeout, proxy=_http_proxy(proxy), allow_redirects=False
-            ) as response:
-                raw = await response.content.read(LARGEST_ANSWER)
-                while not response.content.at_eof() and len(raw) < LARGEST_ANSWER:
-                    raw += await response.content.read(LARGEST_ANSWER - len(raw))
-                return answer_of(response.status, response.headers, raw)
-        except (aiohttp.ClientError, *_SOCKS_ERRORS, TimeoutError, OSError, EOFError, ValueError) as error:
-            return fault_of(error, proxy is not None)
+    def _sent(self, result: Answer | Blame, number: int, started: float) -> Sent:
+        answer = result.fault if isinstance(result, Blame) else result
+        return Sent(answer, number, self._monotonic() - started)
 
-    def _session(self, proxy: Secret | None) -> aiohttp.ClientSession:
+    def _learn(self, proxy: Secret, result: Answer | Blame, alone: bool) -> None:
+        """What a request says of its proxy; a change is logged once."""
+        now = self._monotonic()
+        if isinstance(result, Answer):
+            if self._ways.well(proxy):
+                log.info("proxy.well", proxy=_place(proxy))
+        elif result.whose == "proxy":
+            if self._ways.fail(proxy, now):
+                log.warning("proxy.failing", proxy=_place(proxy), why=result.why, next=result.next)
+        elif not alone and self._ways.doubt(proxy, now):
+            log.info("proxy.doubted", proxy=_place(proxy), why=result.why, next="the next proxy is asked meanwhile")
+
+    async def _ask(self, path: str, body: bytes, proxy: Secret | None) -> Answer | Blame:
+        """A connection that was kept and breaks says nothing of Meta or the proxy: whoever kept it may have ended it
+        for its age. It is asked once more; Meta discards repeats."""
+        try:
+            parsed = parse_proxy(proxy) if proxy is not None else None
+        except ValueError as error:
+            return blame_error(error, Way(True, False, self._meta))
+        for _ in range(2):
+            way = Way(parsed is not None, self._is_plain and parsed is not None and not parsed.is_socks, self._meta)
+            try:
+                return await self._post(path, body, self._session(proxy, parsed), parsed, way)
+            except ERRORS as error:
+                blame = blame_error(error, way)
+                if not way.kept or isinstance(error, TimeoutError):
+                    break
+        return blame
+
+    async def _post(
+        self, path: str, body: bytes, session: aiohttp.ClientSession, proxy: Proxy | None, way: Way
+    ) -> Answer | Blame:
+        is_http = proxy is not None and not proxy.is_socks
+        login = proxy.login if proxy and is_http else {}
+        async with session.post(
+            self._base + path,
+            data=body,
+            headers=login if way.whole else {},
+            proxy=proxy.url if proxy and is_http else None,
+            proxy_headers=login if is_http and not way.whole else None,
+            timeout=aiohttp.ClientTimeout(
+                total=self._total, connect=self._connect, sock_connect=self._connect * _HANDSHAKES
+            ),
+            allow_redirects=False,
+            trace_request_ctx=way,
+        ) as response:
+            raw = await response.content.read(LARGEST_ANSWER)
+            while not response.content.at_eof() and len(raw) < LARGEST_ANSWER:
+                raw += await response.content.read(LARGEST_ANSWER - len(raw))
+            answer = answer_of(response.status, response.headers, raw)
+        return (blame_answer(answer.status, answer.headers) if way.whole else None) or answer
+
+    def _session(self, proxy: Secret | None, parsed: Proxy | None) -> aiohttp.ClientSession:
         if proxy not in self._sessions:
             self._sessions[proxy] = aiohttp.ClientSession(
-                connector=_connector(proxy), headers=_HEADERS, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector(parsed, self._trust),
+                headers=_HEADERS,
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[_tracing()],
             )
         return self._sessions[proxy]
 
 
-def fault_of(error: Exception, proxied: bool) -> Fault:
-    """Whose fault it is that no answer came, in words without any address or login."""
-    way = "proxy" if proxied else "meta"
-    if isinstance(error, aiohttp.ClientHttpProxyError | ProxyError):
-        status = error.status if isinstance(error, aiohttp.ClientHttpProxyError) else error.error_code
-        login = "proxy login: user or password is wrong"
-        return Fault("proxy", login if status == 407 else f"proxy policy or path: it answered {status}")
-    for kind, whose, words in (
-        (ProxyTimeoutError, "proxy", "proxy connect: no answer in time; is it up, and is the port right?"),
-        (aiohttp.ConnectionTimeoutError, way, "connect: no answer in time"),
-        (aiohttp.ClientSSLError | ssl.SSLError, way, "TLS: the certificate or the handshake is not accepted"),
-        (aiohttp.ClientConnectorDNSError, way, "DNS: the name is not known"),
-        (aiohttp.ClientConnectorError | ProxyConnectionError, way, "connect: refused or unreachable"),
-        (EOFError, "proxy", "proxy connect: it hung up before it had answered"),
-        (TimeoutError, "meta", "no answer in time"),
-        (aiohttp.InvalidURL, way, "the address is none; check its spelling"),
-    ):
-        if isinstance(error, kind):
-            return Fault(whose, words)
-    return Fault("meta", f"the connection broke ({type(error).__name__})")
+def _place(proxy: Secret) -> str:
+    try:
+        return parse_proxy(proxy).place
+    except ValueError:
+        return "?"
 
 
-def _connector(proxy: Secret | None) -> aiohttp.BaseConnector:
-    parts = urlsplit(proxy.reveal()) if proxy else None
-    if parts is None or parts.scheme not in _SOCKS:
-        return aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0)
-    scheme, remote_names = _SOCKS[parts.scheme]
-    url = urlunsplit((scheme, parts.netloc, "", "", ""))
-    return ProxyConnector.from_url(url, rdns=remote_names, limit=0)
+def _tracing() -> aiohttp.TraceConfig:
+    """Tells the request's `Way` when its connection stands: an exception's type does not."""
 
+    async def stood(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+        context.trace_request_ctx.stood = True
 
-def _http_proxy(proxy: Secret | None) -> str | None:
-    """The proxy that aiohttp itself speaks to; SOCKS is the connector's. No error's own text is ever shown: it may
-    hold the login."""
-    scheme = urlsplit(proxy.reveal()).scheme if proxy else ""
-    return proxy.reveal() if proxy and scheme not in _SOCKS else None
+    async def kept(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+        context.trace_request_ctx.stood = context.trace_request_ctx.kept = True
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_create_end.append(stood)
+    tracing.on_connection_reuseconn.append(kept)
+    return tracing
