@@ -40,9 +40,6 @@ _NAMES_SHOWN = 3
 #: Host and port of a proxy's URL: what is before the last @ is its login.
 _HOST = re.compile(r"(?:.*@|\w+://)([^@/\s]+:\d+)/?", re.DOTALL)
 
-#: With socks4 the proxy looks the name up, for which requests has a scheme of its own.
-_SCHEMES = {"socks4": "socks4a"}
-
 #: http.client tells the number of a refused tunnel in its message only. Source: HTTPConnection._tunnel.
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})\b")
 
@@ -166,8 +163,7 @@ def _session(question: Question) -> requests.Session:
     session.headers.update({"User-Agent": "capi-sidecar", "Accept": "application/json"})
     session.headers["Authorization"] = b"Bearer " + question.token.reveal().encode()
     if question.proxy:
-        scheme, _, rest = question.proxy.reveal().partition("://")
-        session.proxies = dict.fromkeys(("http", "https"), f"{_SCHEMES.get(scheme, scheme)}://{rest}")
+        session.proxies = dict.fromkeys(("http", "https"), question.proxy.reveal())
     return session
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from urllib.parse import quote
 
 from sidecar.config.bytes import read_file
 
@@ -39,12 +40,23 @@ class Secrets:
     digests: dict[str, str] = field(default_factory=dict)
 
     def value(self, text: str, resolve: bool) -> str:
-        """The text with its references replaced; unchanged where they are not to be resolved. Raises Unreadable."""
+        """The text with its references replaced; unchanged where they are not to be resolved. Raises Unreadable.
+
+        Within a URL's login a secret is written as the URL needs it: a password may hold any character.
+        """
         if not resolve:
             return text
         return _REFERENCE.sub(self._one, text).strip()
 
     def _one(self, reference: re.Match[str]) -> str:
+        before, after = reference.string[: reference.start()], reference.string[reference.end() :]
+        value = self._resolved(reference)
+        if "://" not in before or "@" not in after:
+            return value
+        stands_alone = before.endswith("://") and after.startswith("@")  # user:password
+        return quote(value, safe=":" if stands_alone else "")
+
+    def _resolved(self, reference: re.Match[str]) -> str:
         kind, name = reference.groups()
         self.digests[reference[0]] = ""
         raw = self._variable(name) if kind == "env" else self._file(name)

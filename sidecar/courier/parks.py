@@ -11,7 +11,7 @@ from sidecar.core.meta import OLDEST_EVENT
 #: Seconds until a parked lane probes by itself: some faults are mended at Meta, with the token unchanged. A proxy that
 #: restarts is back at once, and asking it costs nobody anything.
 FIRST_PROBE = {"token": 900.0, "permission": 900.0, "proxy": 30.0}
-LONGEST_PROBE = 6 * 3600.0
+LONGEST_PROBE = {"token": 6 * 3600.0, "permission": 6 * 3600.0, "proxy": 300.0}
 
 #: Seconds for which the one that asks keeps the others from asking too: longer than any request takes.
 ASKING = 60.0
@@ -120,4 +120,4 @@ def _park(concern: str, verdict: Verdict, before: Park | None, now: float) -> Pa
 
 
 def _next_step(kind: str, before: Park | None) -> float:
-    return min(before.step * 2, LONGEST_PROBE) if before else FIRST_PROBE[kind]
+    return min(before.step * 2, LONGEST_PROBE[kind]) if before else FIRST_PROBE[kind]

@@ -252,7 +252,7 @@ def test_a_socks_proxy_is_used_as_it_is_written(tmp_path: Path, meta: StandIn, s
     with Socks() as socks:
         graph = meta.url.replace("127.0.0.1", "localhost")
         assert check(tmp_path, HEAD + written(proxy=socks.url(scheme)), graph) == (0, [], [summary(1, 1)])
-    asked = "localhost" if scheme in ("socks5h", "socks4") else "address"
+    asked = "localhost" if scheme == "socks5h" else "address"
     assert socks.asked == [asked]
 
 

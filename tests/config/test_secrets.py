@@ -261,3 +261,20 @@ def test_a_pipe_or_a_device_is_no_secret_and_nobody_waits_for_it(tmp_path: Path)
         secrets = Secrets(tmp_path, {}, resolve=True)
         with pytest.raises(Unreadable, match="is no regular file"):
             secrets.value(f"${{file:{path}}}", True)
+
+
+@pytest.mark.parametrize(
+    ("written", "secret", "url"),
+    [
+        ("http://user:${env:S}@h:1", "p@s/s#%41:", "http://user:p%40s%2Fs%23%2541%3A@h:1"),
+        ("http://${env:S}:pw@h:1", "u:ser", "http://u%3Aser:pw@h:1"),
+        ("http://${env:S}@h:1", "user:p@ss", "http://user:p%40ss@h:1"),
+        ("http://user:pw@${env:S}", "10.0.0.5:3128", "http://user:pw@10.0.0.5:3128"),
+        ("${env:S}", "http://user:p%40ss@h:1", "http://user:p%40ss@h:1"),
+        ("${env:S}", "EAA@b/c", "EAA@b/c"),
+    ],
+)
+def test_within_a_urls_login_a_secret_may_hold_any_character(
+    tmp_path: Path, written: str, secret: str, url: str
+) -> None:
+    assert Secrets(tmp_path, {"S": secret}).value(written, True) == url
