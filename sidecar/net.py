@@ -1,6 +1,9 @@
-"""Addresses that a part listens on: `host:port` or `unix:/path`."""
+"""Addresses that a part listens on: `host:port`, `unix:/path`, or a socket that the parent process holds."""
 
+import os
 import re
+import socket
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -32,10 +35,36 @@ class UnixAddress:
         return f"unix:{self.path}"
 
 
-Address = TcpAddress | UnixAddress
+@dataclass(frozen=True, slots=True)
+class InheritedAddress:
+    """A socket on which the parent process, such as systemd, listens for us: callers wait in its backlog while we
+    restart, and nobody is refused."""
+
+    descriptor: int
+
+    def __str__(self) -> str:
+        return f"inherited:{self.descriptor}"
 
 
-def parse_address(text: str) -> Address:
+Address = TcpAddress | UnixAddress | InheritedAddress
+
+#: The first descriptor that a parent hands over. Source: sd_listen_fds(3), as are the names of the variables.
+_FIRST = 3
+
+
+def inherited(environment: MutableMapping[str, str], pid: int) -> InheritedAddress | None:
+    """The socket that the parent hands over to this process, if it does. Our children must not take it for theirs: the
+    variables are removed. ValueError when there is more than one."""
+    count, for_pid = environment.pop("LISTEN_FDS", "0"), environment.pop("LISTEN_PID", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    if for_pid != str(pid) or not count.isdecimal() or count == "0":
+        return None
+    if count != "1":
+        raise ValueError(f"the parent hands over {count} sockets; one is needed, for the intake")
+    return InheritedAddress(_FIRST)
+
+
+def parse_address(text: str) -> TcpAddress | UnixAddress:
     """The address that is meant; ValueError says what is wrong with it."""
     if text.startswith("unix:"):
         return _unix(text)
@@ -53,6 +82,14 @@ async def listen(runner: web.BaseRunner, address: Address) -> Address:
 
     OSError when the address is in use or not this machine's.
     """
+    if isinstance(address, InheritedAddress):
+        # The parent may have left it blocking; inheritance by our own children ends here.
+        listener = socket.socket(fileno=address.descriptor)
+        listener.setblocking(False)
+        os.set_inheritable(address.descriptor, False)
+        await web.SockSite(runner, listener).start()
+        name = listener.getsockname()
+        return UnixAddress(name) if isinstance(name, str) else TcpAddress(*name[:2])
     if isinstance(address, UnixAddress):
         await web.UnixSite(runner, address.path).start()
         return address

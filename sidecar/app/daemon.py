@@ -47,6 +47,9 @@ _LAST_REQUEST = 6.0
 #: Seconds that an answer, under way at a stop, may still take.
 _LAST_ANSWER = 1.0
 
+#: Seconds in which whoever has come before a stop may still say what he wants.
+_LAST_POSTBACKS = 0.3
+
 #: How many times as long as it took to count a count is good.
 _COUNTS_LAST = 10
 
@@ -148,6 +151,7 @@ class _Daemon:
             self._keep_running(stack, run)
         intake = web.ServerRunner(self._intake.server(), shutdown_timeout=_LAST_ANSWER)
         await self._open(stack, intake, self._settings.intake, "intake")
+        stack.push_async_callback(self._last_postbacks, intake)
         if isinstance(self._settings.intake, UnixAddress):
             # Nginx is another user; who may come here is for the socket's directory to say.
             os.chmod(self._settings.intake.path, 0o666)
@@ -247,6 +251,14 @@ class _Daemon:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ValueError(f"--{name} {address}: {reason}; is another one running? give it another address") from None
+
+    async def _last_postbacks(self, intake: web.ServerRunner) -> None:
+        """Nobody new is let in; who has come is answered. Whoever calls now waits in the backlog, if our parent holds
+        the socket, or finds nobody, and Nginx's journal brings it."""
+        self._intake.ending = True
+        for site in list(intake.sites):
+            await site.stop()
+        await asyncio.sleep(_LAST_POSTBACKS)
 
     def _keep_running(self, stack: AsyncExitStack, run: Callable[[], Any]) -> None:
         task = asyncio.create_task(run())

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from sidecar import log
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK, USAGE
 from sidecar.config.load import Loaded, load
 from sidecar.config.secrets import Resolve
-from sidecar.net import parse_address
+from sidecar.net import inherited, parse_address
 from sidecar.store.contract import StoreRefused
 
 
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
             config=options.config,
             state=options.state,
             journals=tuple(Path(journal) for journal in options.journal),
-            intake=parse_address(options.intake),
+            intake=inherited(os.environ, os.getpid()) or parse_address(options.intake),
             admin=parse_address(options.admin),
             graph=_graph(options.graph),
             sandbox=options.sandbox,

@@ -46,6 +46,8 @@ class Intake:
         self._clock = clock
         self._new_id = new_id
         self._stored = stored
+        #: Whether each answer is the last on its connection: another process is about to take over.
+        self.ending = False
         self.counts: Counter[str] = Counter()
 
     def server(self) -> web.Server:
@@ -93,7 +95,10 @@ class Intake:
     def _respond(self, outcome: str, status: int) -> web.Response:
         self.counts[outcome] += 1
         # Nginx keeps its connection only for a 200 with Content-Length: 0.
-        return web.Response(status=status)
+        response = web.Response(status=status)
+        if self.ending:
+            response.force_close()
+        return response
 
 
 async def _body(request: web.BaseRequest) -> bytes:

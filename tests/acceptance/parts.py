@@ -91,6 +91,8 @@ class Process:
         self.directory = directory
         self.log_file = directory / f"{name}.log"
         self.env = {**os.environ, **(env or {})}
+        #: Descriptors that it inherits, under their own numbers.
+        self.descriptors: tuple[int, ...] = ()
         self._popen: subprocess.Popen[bytes] | None = None
         self._group: int | None = None
 
@@ -176,6 +178,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self.descriptors,
             )
         self._group = self._popen.pid
 
