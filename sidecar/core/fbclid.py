@@ -20,7 +20,7 @@ _FBP = re.compile(r"fb\.\d\.\d{10,16}\.\d+(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8}
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8})?")
 
 #: What an fbclid in a parameter of another name must look like, so that no ordinary sub id is taken for one.
-_FBCLID = re.compile(r"[A-Za-z0-9_.-]{20,}")
+FBCLID = re.compile(r"[A-Za-z0-9_.-]{20,}")
 
 #: Trackers without ClickHouse cut sub ids here.
 _CUT = 255
@@ -79,7 +79,7 @@ def _fbclid(click: Click, integration: Integration, remarks: list[str]) -> tuple
             remarks.append(f"a macro stands in {name}; remove fbclid={{fbclid}} from the ad's URL parameters")
         if not value:
             continue
-        if name != "fbclid" and not _FBCLID.fullmatch(value):
+        if name != "fbclid" and not FBCLID.fullmatch(value):
             remarks.append(f"the value of {name} does not look like an fbclid and is not used")
             continue
         if len(value) == _CUT:

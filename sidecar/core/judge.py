@@ -4,12 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from sidecar.core import meta
 from sidecar.core.parameters import clean
 from sidecar.core.secret import NO_SECRET, Secret
+from sidecar.core.times import parse_retry_after
 
 #: Seconds for which a pixel is held when a throttle does not say how long.
 THROTTLE = 60.0
@@ -123,18 +123,10 @@ def _kind(status: int, code: int | None, subcode: int | None, is_transient: bool
 
 def _regain(answer: Answer, now: float) -> float:
     """Seconds until Meta takes requests again: Retry-After, else the business usage header, else a minute."""
-    told = _retry_after(answer.headers.get("retry-after", "").strip(), now)
+    told = parse_retry_after(answer.headers.get("retry-after", ""), now)
     if told is None:
         told = _estimated(answer.headers.get("x-business-use-case-usage", "")) or THROTTLE
     return min(max(told, 0.0), meta.OLDEST_EVENT)
-
-
-def _retry_after(text: str, now: float) -> float | None:
-    """Seconds of a number or an HTTP date."""
-    try:
-        return float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - now
-    except (ValueError, OverflowError):
-        return None
 
 
 def _estimated(usage: str) -> float:

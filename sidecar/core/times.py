@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)", re.ASCII)
@@ -32,6 +33,15 @@ def parse_since(text: str, now: float) -> float | None:
     """Unix seconds of a moment as `parse_time` reads it, or of a duration back from now; else None."""
     back = parse_duration(text)
     return parse_time(text) if back is None else now - back
+
+
+def parse_retry_after(text: str, now: float) -> float | None:
+    """Seconds from now of a Retry-After header (RFC 9110, 10.2.3): a number or an HTTP date; else None."""
+    text = text.strip()
+    try:
+        return float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
 
 
 def iso(moment: float) -> str:

@@ -136,7 +136,7 @@ class HttpGraph:
                 headers=_HEADERS,
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[_tracing()],
+                trace_configs=[tracing()],
             )
         return self._sessions[proxy]
 
@@ -148,7 +148,7 @@ def _place(proxy: Secret) -> str:
         return "?"
 
 
-def _tracing() -> aiohttp.TraceConfig:
+def tracing() -> aiohttp.TraceConfig:
     """Tells the request's `Way` when its connection stands: an exception's type does not."""
 
     async def stood(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
@@ -157,7 +157,7 @@ def _tracing() -> aiohttp.TraceConfig:
     async def kept(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
         context.trace_request_ctx.stood = context.trace_request_ctx.kept = True
 
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_create_end.append(stood)
-    tracing.on_connection_reuseconn.append(kept)
-    return tracing
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_end.append(stood)
+    config.on_connection_reuseconn.append(kept)
+    return config
