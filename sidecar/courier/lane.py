@@ -61,6 +61,8 @@ class LaneCourier:
         #: A lane that an edit of the configuration made asks first, whatever its pixel or proxy was blamed for before.
         self._asks = asks
         self._transient = 0
+        #: Whether what waits for its next try was told that Meta answers; an earlier run may have failed too.
+        self._hastened = False
         #: Why Meta is asked only now and then, with one event; None while it answers.
         self.failing: Park | None = None
 
@@ -227,6 +229,9 @@ class LaneCourier:
         if self.failing:
             log.info("lane.well", pixel_id=self.lane.pixel_id, failed=self._transient)
             self._transient, self.failing = 0, None
+            self._hastened = False
+        if not self._hastened:
+            self._hastened = True
             await self._store.hasten(self.destinations)
 
     async def _remember(self) -> None:

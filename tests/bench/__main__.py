@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.acceptance.ours import Daemon, StandIn
 from tests.acceptance.parts import ROOT, Process, free_address, installed, listens, wait_until
-from tests.bench import reload
+from tests.bench import fairness, reload
 
 ROUNDS = 5
 SECONDS = 5
@@ -177,6 +177,7 @@ def main() -> int:
         ("bytes on disk for a postback with its delivery and attempt", f"{delivery_bytes:.0f}", ""),
         (f"memory after {delivered} events, MB", f"{after:.0f}", ""),
         ("memory with 100000 queued, MB", f"{queued:.0f}", ""),
+        *fairness.main(),
         *reload.main(),
     ]
     print("| what | measured | ratio |\n|---|---|---|")

@@ -269,6 +269,20 @@ async def test_a_park_outlives_a_restart_and_a_mended_token_ends_it(
     assert await store.parks() != []
 
 
+async def test_after_a_restart_too_all_go_when_meta_answers_again(road: Road, store: SqliteStore, clock: Clock) -> None:
+    road.standin.fail({"mode": "transient", "count": 3})
+    await road.add(1)
+    for _ in range(3):
+        await road.step()
+        clock.move(61)
+    second = Road(store, road.config, clock)
+    second._number = 1
+    await second.couriers.start()
+    await second.add(1)
+    await second.step()
+    assert await second.states() == {"delivered": 2}
+
+
 async def test_a_released_lane_asks_at_once_with_one_event_and_a_throttled_one_does_not(road: Road) -> None:
     summer = Destination("Summer", "1234567890123456", "")
     road.standin.fail({"mode": "token", "count": 1})
