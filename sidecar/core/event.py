@@ -233,8 +233,20 @@ def _custom_data(material: Material, trace: list[str]) -> Mapping[str, Any]:
     data: dict[str, Any] = {}
     if value is not None:
         data = {"value": _number(value), "currency": rule_currency or _currency(material, trace)}
-    own = fill(material.rule.custom_data, material.value_of)
-    return data | {name: item for name, item in own.items() if item not in ("", None, [], {})}
+    own: Mapping[str, Any] = _without_gaps(fill(material.rule.custom_data, material.value_of)) or {}
+    return data | own
+
+
+def _without_gaps(value: Any) -> Any:
+    """Without what is empty, at any depth: Meta refuses an empty content id."""
+    if isinstance(value, dict):
+        return {name: item for name, each in value.items() if (item := _without_gaps(each)) not in _GAPS}
+    if isinstance(value, list):
+        return [item for each in value if (item := _without_gaps(each)) not in _GAPS]
+    return value
+
+
+_GAPS: tuple[Any, ...] = ("", None, [], {})
 
 
 def _currency(material: Material, trace: list[str]) -> str:

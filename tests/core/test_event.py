@@ -181,6 +181,16 @@ def test_empty_data_processing_options_are_sent_with_their_zeros() -> None:
     assert (found["data_processing_options"], found["data_processing_options_country"]) == ([], 0)
 
 
+def test_what_stays_empty_in_custom_data_is_left_out_at_any_depth() -> None:
+    own = {
+        "content_ids": ["{product}", "x"],
+        "contents": [{"id": "{product}"}, {"id": "1", "quantity": 0}],
+        "a": ["{b}"],
+    }
+    found = sent(sale(), configuration(rule("Lead", value=NOTHING, custom_data=own)))
+    assert found["custom_data"] == {"content_ids": ["x"], "contents": [{"id": "1", "quantity": 0}]}
+
+
 def test_custom_data_is_filled_from_the_conversion_the_postback_and_the_click() -> None:
     own: dict[str, Any] = {
         "content_name": "{campaign}",
