@@ -9,12 +9,15 @@ LARGEST = 16 << 20
 
 
 def read_file(path: Path, most: int = LARGEST) -> bytes:
-    """Its content. Raises OSError, for a pipe, a device or too large a file as well."""
+    """Its content. Raises OSError, for a pipe, a device, a directory or too large a file as well."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "is no regular file", str(path))
-        content = file.read(most + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > most:
         raise OSError(0, f"is larger than {most} bytes", str(path))
     return content

@@ -278,3 +278,11 @@ def test_within_a_urls_login_a_secret_may_hold_any_character(
     tmp_path: Path, written: str, secret: str, url: str
 ) -> None:
     assert Secrets(tmp_path, {"S": secret}).value(written, True) == url
+
+
+def test_a_directory_is_no_secret_and_leaves_nothing_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with pytest.raises(Unreadable):
+            Secrets(tmp_path, {}).value(f"${{file:{tmp_path}}}", True)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
