@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         settings = Settings(
             config=options.config,
             state=options.state,
-            journals=tuple(Path(journal) for journal in options.journal),
+            journals=tuple(Path(journal) for journal in options.journal if journal),
             intake=inherited(os.environ, os.getpid()) or parse_address(options.intake),
             admin=parse_address(options.admin),
             graph=_graph(options.graph),
