@@ -184,7 +184,7 @@ class _Reading:
         names = {"currency", "click_wait", "subid_from", "trusted", "cdn", "first_start", "waiting_max", "statuses"}
         own = {name: value for name, value in given.items() if name in names}
         if given.get("geoip"):
-            own["geoip"] = given["geoip"]
+            own["geoip"] = self._geoip(given["geoip"], given.where("geoip"))
         if given.get("admin_api"):
             own["admin_api"] = self._admin_api(given["admin_api"])
         return Tracker(postback_keys=self._postback_keys(given), **own)
@@ -222,6 +222,13 @@ class _Reading:
         if self._is_resolved(given[name]) and (fault := _ADMIN_API_FAULTS[name](value)):
             where.fail(fault)
         return Secret(value)
+
+    def _geoip(self, written: str, where: At) -> str:
+        """The absolute path; a relative one is beside the configuration. Without its database events lack a place."""
+        path = (self.secrets.directory / written).absolute()
+        if self.secrets.resolve and (fault := _database_fault(path)):
+            self.notes.findings.append(where.note(f"{path}: {fault}; events go without the place of the visitor"))
+        return str(path)
 
     def _integrations(self, declared: list[Given], defaults: Given, tracker: Given) -> list[Integration]:
         names: dict[str, Given] = {}
@@ -412,6 +419,23 @@ def _is_misread(given: Given, defaults: Given, name: str) -> bool:
     """Whether a key stands there with a mistake that was noted already."""
     source = given if name in given.places else defaults
     return name in source.places and name not in source
+
+
+def _database_fault(path: Path) -> str:
+    """What keeps a MaxMind database from being opened; empty when nothing does."""
+    try:
+        if not path.is_file() and path.exists():
+            return "not a file"
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or "no file can have this name"
+    import maxminddb  # only for those who have a database: it would slow every check down
+
+    try:
+        maxminddb.open_database(path, maxminddb.MODE_FILE).close()
+    except Exception:  # InvalidDatabaseError, and what else strange bytes make of a parser
+        return "no MaxMind database; unpacked its name ends in .mmdb"
+    return ""
 
 
 def _route(declared: tuple[str, ...] | None) -> str:

@@ -6,11 +6,15 @@ GET /landing           200, a page, with the cookie
 ANY /KEY/postback      200 "Success"
 ?_update_tokens=1      200, whatever the path
 GET /robots.txt        200, neither cookie nor redirect: no click
+
+With `--style uuid` it is no Keitaro: a redirect sets no cookie, the subid is a UUID in the offer's parameter `sub`, and
+there is no /KEY/postback.
 """
 
 import argparse
 import random
 import string
+import uuid
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -40,13 +44,21 @@ async def visit(request: web.Request) -> web.Response:
     return web.Response(status=302, headers=headers)
 
 
+async def visit_by_uuid(request: web.Request) -> web.Response:
+    subid = request.query.get("_test_subid") or str(uuid.uuid4())
+    return web.Response(status=302, headers={"Location": f"{OFFER}?{urlencode({'o': '1', 'sub': subid})}"})
+
+
 async def postback(request: web.Request) -> web.Response:
     await request.read()
     return web.Response(text="Success")
 
 
-def application() -> web.Application:
+def application(style: str = "keitaro") -> web.Application:
     app = web.Application(client_max_size=2 << 20)
+    if style == "uuid":
+        app.router.add_route("*", "/{alias:[^/]*}", visit_by_uuid)
+        return app
     app.router.add_route("*", "/{key}/postback", postback)
     app.router.add_route("*", "/{key}/postback/", postback)
     app.router.add_route("*", "/{alias:[^/]*}", visit)
@@ -56,8 +68,10 @@ def application() -> web.Application:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A stand-in for the Keitaro tracker.")
     parser.add_argument("--listen", required=True, metavar="HOST:PORT")
-    host, _, port = parser.parse_args().listen.rpartition(":")
-    web.run_app(application(), host=host, port=int(port), print=None, access_log=None)
+    parser.add_argument("--style", choices=("keitaro", "uuid"), default="keitaro")
+    options = parser.parse_args()
+    host, _, port = options.listen.rpartition(":")
+    web.run_app(application(options.style), host=host, port=int(port), print=None, access_log=None)
 
 
 if __name__ == "__main__":

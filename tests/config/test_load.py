@@ -71,7 +71,7 @@ def test_every_key_of_the_tracker_becomes_its_value(contract: Configuration) -> 
     assert tracker.admin_api is not None
     assert (tracker.admin_api.url, tracker.admin_api.proxy) == ("https://tracker.example.com", None)
     assert tracker.statuses == {"sale": ("approved", "billed")}
-    assert tracker.geoip == "GeoLite2-City.mmdb"
+    assert tracker.geoip == str(CONTRACT / "GeoLite2-City.mmdb")
     assert (tracker.currency, tracker.click_wait, tracker.subid_from) == ("USD", 900.0, ("cookie",))
     assert (tracker.trusted, tracker.cdn, tracker.first_start, tracker.waiting_max) == ((), (), 0.0, 200_000)
 
