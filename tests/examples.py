@@ -4,11 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sidecar.clicks import Completed, completed
+from sidecar.clicks.lookup import Lookup, Source
+from sidecar.clicks.places import Places
 from sidecar.config.load import load
 from sidecar.config.secrets import Resolve
 from sidecar.core.click import Click
 from sidecar.core.configuration import Configuration
 from sidecar.core.postback import Postback
+from sidecar.store.contract import Store
 
 #: 2026-11-25T00:00:00Z
 NOW = 1_795_564_800.0
@@ -69,3 +73,14 @@ def click(subid: str = SUBID, **more: Any) -> Click:
         "source": "journal",
     }
     return Click(subid, **(given | more))
+
+
+def lookup_of(store: Store, clock: Clock, source: Source | None = None) -> Lookup:
+    """A lookup that asks this Admin API, or nobody."""
+    return Lookup(store, source, clock, lambda: None, lambda click: True)
+
+
+def completed_by(lookup: Lookup) -> Completed:
+    """Clicks with the names of their campaigns; there is no geo database."""
+    places = Places(None)
+    return lambda postback, subid, click: completed(postback, subid, click, lookup.campaigns, places)

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -20,19 +21,27 @@ from sidecar.admin import admin_token, application
 from sidecar.app import status
 from sidecar.app.accepted import Accepted
 from sidecar.app.child import Task, in_child
+from sidecar.app.inject import inject
 from sidecar.app.queue import Queue
 from sidecar.app.reload import Reloader, as_json
 from sidecar.app.send_test import send_test
 from sidecar.app.settings import GRAPH, Settings
+from sidecar.clicks import completed
+from sidecar.clicks.lookup import Lookup
+from sidecar.clicks.places import Places
 from sidecar.config.load import Loaded
 from sidecar.config.secrets import Resolve
+from sidecar.core.click import Click
 from sidecar.core.configuration import Configuration
+from sidecar.core.fbclid import has_fbclid
+from sidecar.core.postback import Postback
 from sidecar.courier.couriers import Couriers
 from sidecar.graph import Graph
 from sidecar.graph.http import HttpGraph
 from sidecar.graph.sandbox import SandboxGraph
 from sidecar.intake import Intake
 from sidecar.journal.tail import Tail
+from sidecar.keitaro.admin_api import AdminApi
 from sidecar.net import Address, UnixAddress, listen
 from sidecar.resolver import Resolver
 from sidecar.retention import Janitor
@@ -46,6 +55,9 @@ _LAST_REQUEST = 6.0
 
 #: Seconds that an answer, under way at a stop, may still take.
 _LAST_ANSWER = 1.0
+
+#: Seconds between two looks at the geo database.
+_PLACES = 5.0
 
 #: Seconds in which whoever has come before a stop may still say what he wants.
 _LAST_POSTBACKS = 0.3
@@ -98,6 +110,10 @@ async def _weighed(settings: Settings, resolve: Resolve, loaded: Loaded, accepte
     return last
 
 
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
 class _Daemon:
     def __init__(
         self, settings: Settings, resolve: Resolve, loaded: Loaded, accepted: Accepted, formatter: log.Formatter
@@ -109,6 +125,8 @@ class _Daemon:
         self._formatter.mask(secrets_of(loaded.configuration))
         self.stopped = asyncio.Event()
         self.broken = False
+        self._tracker = loaded.configuration.tracker
+        self._closing: set[asyncio.Task[None]] = set()
         self._store = SqliteStore(settings.state, settings.mode, time.time)
         self._reloader = Reloader(
             settings.config, resolve, loaded, accepted, self._store.path, time.time, self._configure
@@ -119,13 +137,18 @@ class _Daemon:
         self._couriers = Couriers(
             self._store, self._graph, loaded.configuration, time.time, time.monotonic, random.random, self.tap
         )
+        self._source = self._make_source(loaded.configuration)
+        self._lookup = Lookup(self._store, self._source, time.time, self._wake_resolver, self._is_kept_long)
+        self._places = Places(_path(loaded.configuration.tracker.geoip))
         self._resolver = Resolver(
-            self._store, self._current, time.time, self._read_to_end_at, self._couriers.wake, self.tap
-        )
+            self._store, self._lookup, self._completed, self._current, time.time, self._read_to_end_at,
+            self._couriers.wake, self.tap,
+        )  # fmt: skip
         self._queue = Queue(self._store, self._store.path, self._couriers, self._resolver, self._current, time.time)
         self._intake = Intake(self._store, self._current, time.time, lambda: secrets.token_hex(16), self._resolver.wake)
         self._tails = [
-            Tail(journal, self._store, self._current, time.time, self._resolver.wake) for journal in settings.journals
+            Tail(journal, self._store, self._current, time.time, self._resolver.wake, self._is_kept_long)
+            for journal in settings.journals
         ]
         self._counting = asyncio.Lock()
         self._counted: dict[str, Any] = {}
@@ -144,10 +167,13 @@ class _Daemon:
         self._formatter.mask([token])
         admin = web.AppRunner(application(self, token, self._standin), access_log=None, shutdown_timeout=_LAST_ANSWER)
         await self._open(stack, admin, self._settings.admin, "admin")
+        await self._lookup.start()
         await self._store.pull_in()  # the clock may have been set back since the last run
         await self._couriers.start()
         stack.push_async_callback(self._couriers.stop, _LAST_REQUEST)
-        for run in (self._resolver.run, self._janitor.run, self._reloader.run, *(tail.run for tail in self._tails)):
+        stack.push_async_callback(self._close_source)
+        parts = (self._resolver.run, self._lookup.run, self._janitor.run, self._reloader.run, self._watch_places)
+        for run in (*parts, *(tail.run for tail in self._tails)):
             self._keep_running(stack, run)
         intake = web.ServerRunner(self._intake.server(), shutdown_timeout=_LAST_ANSWER)
         await self._open(stack, intake, self._settings.intake, "intake")
@@ -179,7 +205,7 @@ class _Daemon:
             "mode": self._settings.mode,
             "started_at": self._started_at,
             "now": time.time(),
-            "problems": self.unready(),
+            "problems": self.unready() + ([f"geoip: {self._places.error}"] if self._places.error else []),
             "configuration": self._reloader.status(),
             "intake": dict(self._intake.counts),
             "journals": [
@@ -194,6 +220,7 @@ class _Daemon:
                 for tail in self._tails
             ],
             "clicks": counts["clicks"],
+            "admin_api": self._lookup.status(),
             "postbacks": counts["postbacks"],
             "deliveries": status.deliveries_by_state(counts),
             "courier": dict(self._couriers.counts),
@@ -228,7 +255,11 @@ class _Daemon:
         return as_json(await self._reloader.reload(accept))
 
     async def act(self, action: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Does what people ask for: `queue/VERB`, `replay` or `send-test`. Raises ValueError."""
+        """Does what people ask for: `queue/VERB`, `replay`, `inject` or `send-test`. Raises ValueError."""
+        if action == "inject":
+            injected = await inject(given, self._current(), self._store)
+            self._resolver.wake()
+            return injected
         if action == "replay":
             return await self._queue.replay(given)
         if action == "send-test":
@@ -241,7 +272,45 @@ class _Daemon:
         if isinstance(self._graph, HttpGraph):
             self._graph.set_timeouts(configuration.graph.connect, configuration.graph.total)
         self._couriers.configure(configuration)
+        self._configure_clicks(configuration)
         self._resolver.wake()
+
+    def _configure_clicks(self, configuration: Configuration) -> None:
+        if configuration.tracker.admin_api != self._tracker.admin_api:
+            former, self._source = self._source, self._make_source(configuration)
+            self._lookup.configure(self._source)
+            if former:
+                self._closing.add(closing := asyncio.create_task(former.close()))
+                closing.add_done_callback(self._closing.discard)
+        if configuration.tracker.geoip != self._tracker.geoip:
+            self._places = Places(_path(configuration.tracker.geoip))
+        self._tracker = configuration.tracker
+
+    def _make_source(self, configuration: Configuration) -> AdminApi | None:
+        """A sandbox sends nothing anywhere, and has no key."""
+        admin_api = configuration.tracker.admin_api
+        if admin_api is None or self._standin is not None:
+            return None
+        return AdminApi(admin_api.url, admin_api.key, admin_api.proxy, time.time, time.monotonic)
+
+    async def _close_source(self) -> None:
+        if self._source:
+            await self._source.close()
+
+    def _completed(self, postback: Postback, subid: str, click: Click | None) -> Click | None:
+        return completed(postback, subid, click, self._lookup.campaigns, self._places)
+
+    def _wake_resolver(self) -> None:
+        self._resolver.wake()
+
+    def _is_kept_long(self, click: Click) -> bool:
+        """Whether Facebook may know of a click, by its own parameters or by those of its campaign."""
+        return has_fbclid(self._lookup.campaigns.named(click), self._current().fbclid_names)
+
+    async def _watch_places(self) -> None:
+        while True:
+            await asyncio.sleep(_PLACES)
+            await asyncio.to_thread(self._places.reload_if_changed)
 
     async def _open(self, stack: AsyncExitStack, runner: web.BaseRunner, address: Address, name: str) -> None:
         await runner.setup()

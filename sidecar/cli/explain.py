@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sidecar.cli.clicks import completer
 from sidecar.cli.configuration import load_or_say
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK, USAGE
 from sidecar.cli.told import as_json, told
@@ -84,7 +85,7 @@ def _explain_url(options: argparse.Namespace, configuration: Configuration) -> i
         words = error.strerror if isinstance(error, OSError) else error
         print(f"explain: --click {options.click}: {words}", file=sys.stderr)
         return USAGE
-    decision = decide(postback, click, configuration, now)
+    decision = decide(postback, completer(configuration)(postback, click), configuration, now)
     if options.json:
         print(json.dumps(as_json(decision)))
     else:

@@ -140,6 +140,12 @@ def _parser() -> argparse.ArgumentParser:
     _admin_token(replay)
     _json(replay)
 
+    reconcile = _command(commands, "reconcile", "is anything lost? the journals, and the tracker's log, against Meta")
+    reconcile.add_argument("--since", metavar="T", required=True, help="a duration back from now (2d), or a moment")
+    reconcile.add_argument("--inject", action="store_true", help="send what was missed to the daemon")
+    _admin_token(reconcile)
+    _json(reconcile)
+
     send_test = _command(commands, "send-test", "send one event without value to Meta now, and show its answer")
     send_test.set_defaults(command="send_test")
     send_test.add_argument("name", metavar="NAME", help="the integration")

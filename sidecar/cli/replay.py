@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from sidecar.cli.clicks import completer
 from sidecar.cli.client import NotRunning, Refused, act
 from sidecar.cli.configuration import load_or_say
 from sidecar.cli.exit import BAD_CONFIGURATION, FOUND, OK, USAGE
@@ -56,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _would_become(seen: list[Seen], configuration: Configuration) -> dict[str, Any]:
     """What the files as they are make of each; an event that already stands for a pixel would not be sent again."""
-    decisions = (decide(each.postback, each.click, configuration, time.time()) for each in seen)
+    complete, now = completer(configuration), time.time()
+    decisions = (decide(each.postback, complete(each.postback, each.click), configuration, now) for each in seen)
     became = Counter((each.decision, each.reason) for each in decisions)
     return {
         "replayed": len(seen),

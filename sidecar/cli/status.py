@@ -41,6 +41,8 @@ def _problems(status: dict[str, Any]) -> Iterator[str]:
             yield f"integration {each['name']} is gone, and {each['waiting']} events still wait for it"
         if "by_hand" in each["held"]:
             yield f"integration {each['name']}: events were put aside after answers that nobody knows"
+    if (api := status["admin_api"]) and api["trouble"]:
+        yield f"admin_api: {api['trouble']}; what the store knows does not wait for it"
     yield from (_lane(lane) for lane in status["lanes"] if lane["state"] != "active")
     for journal in status["journals"]:
         if journal["missing"] and status["mode"] != "sandbox":

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from sidecar.cli.clicks import completer
 from sidecar.cli.exit import FOUND, OK, USAGE
 from sidecar.cli.told import attempt_told, fields_told
 from sidecar.config.load import load
@@ -69,7 +70,9 @@ def _decided_again(story: dict[str, Any], configuration: Configuration | None) -
     if configuration is None:
         return None
     columns = (story[name] for name in ("id", "received_at", "method", "uri", "type", "body"))
-    return decide(postback_of(tuple(columns)), story["click"], configuration, story["received_at"])
+    postback = postback_of(tuple(columns))
+    click = completer(configuration)(postback, story["click"])
+    return decide(postback, click, configuration, story["received_at"])
 
 
 def _event(delivery: dict[str, Any], decision: Decision | None, configuration: Configuration | None) -> dict[str, Any]:

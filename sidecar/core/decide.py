@@ -61,7 +61,7 @@ def decide(postback: Postback, click: Click | None, configuration: Configuration
     if isinstance(conversion, NoConversion):
         return Decision(conversion.decision, conversion.reason, (*trace, conversion.words))
     carried = carried_click(postback, conversion.subid)
-    known = _click(click, carried)
+    known = known_click(click, carried)
     if known is None:
         trace.append("click: none seen for this subid yet")
         return Decision("waiting", "no_click", tuple(trace), conversion=conversion)
@@ -79,13 +79,22 @@ def decide(postback: Postback, click: Click | None, configuration: Configuration
     return Decision(first.decision, first.reason, tuple(trace), events, conversion, known)
 
 
-def expire(waiting: Decision) -> Decision:
+_NEVER_CAME = "none came within click_wait; the click's line never reached the journal, or the subid is not ours"
+
+
+def expire(waiting: Decision, words: str = _NEVER_CAME) -> Decision:
     """A waiting decision whose click did not come."""
-    words = "click: none came within click_wait; the click's line never reached the journal, or the subid is not ours"
-    return replace(waiting, decision="rejected", reason="click_expired", trace=(*waiting.trace, words))
+    return replace(waiting, decision="rejected", reason="click_expired", trace=(*waiting.trace, f"click: {words}"))
 
 
-def _click(click: Click | None, carried: Click | None) -> Click | None:
+def waiting(decision: Decision, words: str) -> Decision:
+    """A decision that may come out otherwise when a source answers that has not answered yet."""
+    trace = (*decision.trace, f"waiting: {words}")
+    return replace(decision, decision="waiting", reason="no_click", trace=trace, events=())
+
+
+def known_click(click: Click | None, carried: Click | None) -> Click | None:
+    """The click of a store with its gaps filled by what the postback carries; else the carried one, if it is enough."""
     if click is not None:
         return filled(click, carried) if carried else click
     return carried if carried and stands_alone(carried) else None

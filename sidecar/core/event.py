@@ -233,8 +233,7 @@ def _custom_data(material: Material, trace: list[str]) -> Mapping[str, Any]:
     data: dict[str, Any] = {}
     if value is not None:
         data = {"value": _number(value), "currency": rule_currency or _currency(material, trace)}
-    own: Mapping[str, Any] = _without_gaps(fill(material.rule.custom_data, material.value_of)) or {}
-    return data | own
+    return {**data, **_without_gaps(fill(dict(material.rule.custom_data), material.value_of))}
 
 
 def _without_gaps(value: Any) -> Any:

@@ -10,7 +10,6 @@ from sidecar import log
 from sidecar.core.click import Click, is_subid
 from sidecar.core.configuration import Configuration
 from sidecar.core.conversion import accepts_key
-from sidecar.core.fbclid import has_fbclid
 from sidecar.core.line import BadLine, parse_line, read_click, read_postback
 from sidecar.core.parameters import first_real
 from sidecar.core.postback import Postback
@@ -38,6 +37,7 @@ class Tail:
         configuration: Callable[[], Configuration],
         clock: Callable[[], float],
         stored: Callable[[], None],
+        is_kept_long: Callable[[Click], bool],
     ) -> None:
         self.journal = journal
         #: The same journal under another spelling keeps its places.
@@ -46,6 +46,7 @@ class Tail:
         self._configuration = configuration
         self._clock = clock
         self._stored = stored
+        self._is_kept_long = is_kept_long
         self._places: dict[tuple[int, int], Place] = {}
         self._absent: dict[tuple[int, int], int] = {}
         self._first_read_at: float | None = None
@@ -118,7 +119,7 @@ class Tail:
             rows.read(line)
             await pace.breathe()
         self.counts["too_long"] += chunk.skipped
-        clicks = [(click, has_fbclid(click, rows.configuration.fbclid_names)) for click in rows.clicks]
+        clicks = [(click, self._is_kept_long(click)) for click in rows.clicks]
         return Reading(self._name, chunk.place, clicks, rows.postbacks, rows.refused)
 
     def _oldest(self) -> float:

@@ -5,10 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from sidecar import log
+from sidecar.clicks import Completed
+from sidecar.clicks.lookup import Lookup
 from sidecar.core.click import Click, is_subid
 from sidecar.core.configuration import Configuration
-from sidecar.core.decide import Decision, decide, expire
+from sidecar.core.decide import Decision, decide, expire, waiting
 from sidecar.core.delivery import Destination
+from sidecar.core.event import DEADLINE_MARGIN
+from sidecar.core.meta import OLDEST_EVENT
 from sidecar.core.parameters import first_real
 from sidecar.core.privacy import scrubbed
 from sidecar.pace import Pace
@@ -30,6 +34,12 @@ AGAIN = 30.0
 #: Seconds between two looks when nothing is known to be due.
 _IDLE = 60.0
 
+#: Seconds between two looks whether too many postbacks wait.
+_COUNTED = 10.0
+
+#: Postbacks that expire in one step when too many wait.
+_RELIEVED = 1000
+
 _DEFECT = "a defect of capi-sidecar: {}; please report it, upgrade, then replay this postback"
 
 
@@ -43,6 +53,8 @@ class Resolver:
     def __init__(
         self,
         store: Store,
+        lookup: Lookup,
+        completed: Completed,
         configuration: Callable[[], Configuration],
         clock: Callable[[], float],
         read_to_end_at: Callable[[], float],
@@ -50,12 +62,15 @@ class Resolver:
         tap: Tap,
     ) -> None:
         self._store = store
+        self._lookup = lookup
+        self._completed = completed
         self._configuration = configuration
         self._clock = clock
         self._read_to_end_at = read_to_end_at
         self._decided = decided
         self._tap = tap
         self._woken = asyncio.Event()
+        self._counted_at = 0.0
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def wake(self) -> None:
@@ -67,6 +82,7 @@ class Resolver:
         while True:
             self._woken.clear()
             try:
+                await self.relieve()
                 pause = 0.0 if await self.step() else await self._pause()
             except StoreUnavailable:
                 pause = 1.0
@@ -94,6 +110,7 @@ class Resolver:
             rulings.append(self._ruling(each, subid, clicks.get(subid), configuration, read_to_end_at))
             await pace.breathe()
         await self._keep(rulings, configuration)
+        self._ask_for(rulings, configuration)
         return len(pending)
 
     async def _pause(self) -> float:
@@ -121,28 +138,97 @@ class Resolver:
         read_to_end_at: float,
     ) -> Ruling:
         now = self._clock()
-        decision = _decide(pending, click, configuration, now)
+        decision = self._decide(pending, subid, click, configuration, now)
+        if self._is_open(pending, decision, subid, now):
+            decision = waiting(decision, "the Admin API is asked")
         if decision.decision != "waiting":
             keeps = decision.decision in ("accepted", "ignored")
             kept = scrubbed(pending.postback, decision.click, configuration) if keeps else None
             return Ruling(pending, "decided", decision, subid, kept)
         ends_at = pending.stored_at + configuration.tracker.click_wait
+        if decision.click is not None:
+            return Ruling(pending, "waiting", decision, subid, due_at=now + AGAIN)
         if pending.state == "undecided" or now < ends_at:
             return Ruling(pending, "waiting", decision, subid, due_at=ends_at + GRACE)
-        if read_to_end_at <= ends_at:
+        if read_to_end_at <= ends_at or not self._has_answered(subid, ends_at, pending, now):
             return Ruling(pending, "waiting", decision, subid, due_at=now + AGAIN)
         return Ruling(pending, "expired", expire(decision), subid)
+
+    def _is_open(self, pending: Pending, decision: Decision, subid: str, now: float) -> bool:
+        """Whether the Admin API may know better: a click that only the postback carries, while it answers; a campaign
+        that nobody knows, until the campaigns were read since, or the event would be too old."""
+        if not self._lookup.exists or decision.click is None:
+            return False
+        if decision.click.source == "postback":
+            return self._lookup.is_answering and self._lookup.unknown_since(subid) is None
+        is_unknown = decision.reason in _NO_INTEGRATION and not self._lookup.campaigns.of(decision.click)
+        return is_unknown and self._lookup.campaigns_at <= pending.stored_at and now < _deadline(pending)
+
+    def _has_answered(self, subid: str, since: float, pending: Pending, now: float) -> bool:
+        """Whether the Admin API, if there is one, said after a moment that it does not know a subid."""
+        unknown_since = self._lookup.unknown_since(subid)
+        answered = unknown_since is not None and unknown_since >= since
+        return not self._lookup.exists or answered or now >= _deadline(pending)
+
+    def _ask_for(self, rulings: Sequence[Ruling], configuration: Configuration) -> None:
+        """Once the postbacks stand as waiting, so that no answer comes too early for them."""
+        for ruling in rulings:
+            if ruling.state != "waiting" or not self._lookup.exists:
+                continue
+            click = ruling.decision.click
+            if click is not None and click.source != "postback":
+                self._lookup.want_campaigns()
+            else:
+                is_over = self._clock() >= ruling.pending.stored_at + configuration.tracker.click_wait
+                if is_over or self._lookup.unknown_since(ruling.subid) is None:
+                    self._lookup.want(ruling.subid, wakes=click is not None or is_over)
+
+    async def relieve(self) -> None:
+        """More than waiting_max postbacks cost more than the oldest of them are worth: these expire, but for those of
+        which the Admin API has still to say whether it knows them. Expired ones can be replayed."""
+        if self._clock() - self._counted_at < _COUNTED:
+            return
+        self._counted_at = self._clock()
+        configuration = self._configuration()
+        most = configuration.tracker.waiting_max
+        while (excess := await self._store.waiting() - most) > 0:
+            oldest = await self._store.longest_waiting(min(excess, _RELIEVED))
+            rulings = [ruling for each in oldest if (ruling := self._relieved(each, configuration))]
+            if not rulings:
+                return
+            await self._keep(rulings, configuration)
+            log.error("postbacks.expired", more_than=most, expired=len(rulings),
+                      next="do clicks reach the journal? then capi-sidecar replay --reason click_expired")  # fmt: skip
+
+    def _relieved(self, pending: Pending, configuration: Configuration) -> Ruling | None:
+        subid = _subid(pending)
+        decision = self._decide(pending, subid, None, configuration, self._clock())
+        may_be_known = self._lookup.is_answering and self._lookup.unknown_since(subid) is None
+        if decision.decision != "waiting" or may_be_known:
+            return None
+        words = f"more than waiting_max ({configuration.tracker.waiting_max}) wait; the oldest expire"
+        return Ruling(pending, "expired", expire(decision, words), subid)
+
+    def _decide(
+        self, pending: Pending, subid: str, click: Click | None, configuration: Configuration, now: float
+    ) -> Decision:
+        """A defect in one decision must not stop the others; what stands in the postback is not logged."""
+        try:
+            return decide(pending.postback, self._completed(pending.postback, subid, click), configuration, now)
+        except Exception as error:
+            log.error("decision.failed", id=pending.postback.id, error=type(error).__name__)
+            return Decision("rejected", "invalid_event", (_DEFECT.format(type(error).__name__),))
+
+
+#: Reasons that another name of the campaign may change.
+_NO_INTEGRATION = ("campaign_without_integration", "integration_without_campaign")
+
+
+def _deadline(pending: Pending) -> float:
+    """When an event of this postback would be too old for Meta."""
+    return pending.postback.received_at + OLDEST_EVENT - DEADLINE_MARGIN
 
 
 def _subid(pending: Pending) -> str:
     subid = first_real(pending.postback.parameters, ("subid", "sub_id"))
     return subid if is_subid(subid) else ""
-
-
-def _decide(pending: Pending, click: Click | None, configuration: Configuration, now: float) -> Decision:
-    """A defect in one decision must not stop the others; what stands in the postback is not logged."""
-    try:
-        return decide(pending.postback, click, configuration, now)
-    except Exception as error:
-        log.error("decision.failed", id=pending.postback.id, error=type(error).__name__)
-        return Decision("rejected", "invalid_event", (_DEFECT.format(type(error).__name__),))

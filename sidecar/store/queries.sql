@@ -56,15 +56,29 @@ WHERE state IN ('undecided', 'waiting') AND due_at <= :now ORDER BY due_at, seq 
 -- name: next_look
 SELECT min(due_at) FROM postback WHERE state IN ('undecided', 'waiting');
 
+-- name: count_waiting
+SELECT count(*) FROM postback WHERE state = 'waiting' AND state IN ('undecided', 'waiting');
+
+-- name: longest_waiting
+-- The oldest of them. The plus keeps the planner from walking the whole table in this order.
+SELECT id, received_at, stored_at, method, uri, type, body, state FROM postback
+WHERE state = 'waiting' AND state IN ('undecided', 'waiting') ORDER BY +stored_at LIMIT :most;
+
+-- name: fact
+SELECT value FROM meta WHERE name = :name;
+
+-- name: keep_fact
+INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value;
+
 -- name: complete_click
 -- A click that can be decided upon.
 SELECT body FROM click WHERE subid = :subid AND clicked_at IS NOT NULL;
 
 -- name: wait
--- No click yet; at once again when one came while this was being decided.
+-- No click yet; at once again when one came while this was being decided. With a click it waits for something else.
 UPDATE postback SET state = 'waiting', subid = :subid, decision = :decision, reason = :reason, trace = :trace,
     configuration = :configuration,
-    due_at = CASE WHEN EXISTS (SELECT 1 FROM click WHERE subid = :subid AND clicked_at IS NOT NULL)
+    due_at = CASE WHEN :lacks_click AND EXISTS (SELECT 1 FROM click WHERE subid = :subid AND clicked_at IS NOT NULL)
                   THEN 0 ELSE :due_at END
 WHERE id = :id AND state IN ('undecided', 'waiting');
 
@@ -295,6 +309,19 @@ SELECT id FROM postback
 WHERE stored_at >= :since AND received_at >= :since AND state IN ('decided', 'expired')
     AND decision <> 'accepted' AND :reason IN ('', reason)
 ORDER BY seq;
+
+-- name: received_since
+-- Postbacks that came since a moment, whatever became of them.
+SELECT id, received_at, state, decision, reason, subid, method, uri, type, body FROM postback
+WHERE stored_at >= :since AND received_at >= :since;
+
+-- name: sent_since
+-- Deliveries that were made since a moment.
+SELECT v.postback, d.integration, v.state, v.reason, v.held
+FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.created_at >= :since ORDER BY v.seq;
+
+-- name: all_places
+SELECT device, inode, position FROM place;
 
 -- name: outcome
 -- What became of one postback.

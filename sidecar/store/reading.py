@@ -3,20 +3,22 @@
 import contextlib
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.core.campaign import Campaign, Campaigns
 from sidecar.core.click import Click
 from sidecar.core.delivery import Destination
 from sidecar.core.life import DELIVERY
 from sidecar.core.plan import Seen
 from sidecar.core.postback import Postback
 from sidecar.core.queue import Entry, Selection, number_of
+from sidecar.core.reconcile import Received, Sent
 from sidecar.store.contract import StoreRefused
-from sidecar.store.rows import click_of, postback_of
+from sidecar.store.rows import CAMPAIGNS, click_of, postback_of
 from sidecar.store.state import BUSY, FILE, facts
 from sidecar.store.statements import statements
 
@@ -66,12 +68,13 @@ def read_stories(path: Path, name: str, most: int) -> list[dict[str, Any]]:
     """The postbacks that a request id, a subid or an event_id means, each with its click, its deliveries and their
     attempts."""
     with _reading(path) as connection:
+        campaigns = _campaigns(connection)
         connection.row_factory = sqlite3.Row
         postbacks = _rows(connection, "postbacks_of", {"id": name, "most": most})[::-1]
         for postback in postbacks:
             postback["trace"] = json.loads(postback["trace"])
             click = _rows(connection, "complete_click", {"subid": postback["subid"]})
-            postback["click"] = click_of(postback["subid"], click[0]["body"]) if click else None
+            postback["click"] = _click(campaigns, postback["subid"], click[0]["body"] if click else None)
             postback["deliveries"] = _rows(connection, "deliveries_of", {"postback": postback["id"]})
             for delivery in postback["deliveries"]:
                 delivery["attempts"] = _attempts(connection, delivery["seq"])
@@ -109,13 +112,35 @@ def read_replayable(path: Path, since: float, reason: str) -> list[tuple[Seen, b
     """Postbacks since a moment that are not sent, with their clicks; and whether each still has all that came."""
     with _reading(path) as connection:
         rows = connection.execute(_SQL["replayable"], {"since": since, "reason": reason}).fetchall()
-    return [(Seen(postback_of(row[:6]), click_of(row[6], row[7]) if row[7] else None), bool(row[8])) for row in rows]
+        campaigns = _campaigns(connection)
+    return [(Seen(postback_of(row[:6]), _click(campaigns, row[6], row[7])), bool(row[8])) for row in rows]
 
 
 def read_replayable_ids(path: Path, since: float, reason: str) -> list[str]:
     """The ids of the same postbacks."""
     with _reading(path) as connection:
         return [row[0] for row in connection.execute(_SQL["replayable_ids"], {"since": since, "reason": reason})]
+
+
+def read_received(path: Path, since: float) -> tuple[dict[str, Received], dict[str, list[Postback]]]:
+    """Postbacks that came since a moment by id, with what became of them; and the same as they are kept, by subid."""
+    sent: defaultdict[str, list[Sent]] = defaultdict(list)
+    received, by_subid = {}, defaultdict(list)
+    with _reading(path) as connection:
+        for id, *columns in connection.execute(_SQL["sent_since"], {"since": since}):
+            sent[id].append(Sent(*columns))
+        for id, at, state, decision, reason, subid, *content in connection.execute(
+            _SQL["received_since"], {"since": since}
+        ):
+            received[id] = Received(id, at, state, decision, reason, tuple(sent.get(id, ())))
+            by_subid[subid].append(postback_of((id, at, *content)))
+    return received, by_subid
+
+
+def read_positions(path: Path) -> dict[tuple[int, int], int]:
+    """How far each file of a journal was read, by device and inode."""
+    with _reading(path) as connection:
+        return {(device, inode): position for device, inode, position in connection.execute(_SQL["all_places"])}
 
 
 def read_outcomes(path: Path, ids: Sequence[str]) -> Counter[tuple[str, str, str]]:
@@ -129,7 +154,8 @@ def read_newest_click(path: Path, fits: Callable[[Click], bool], most: int) -> C
     """The newest click with an fbclid that fits, among so many."""
     with _reading(path) as connection:
         rows = connection.execute(_SQL["newest_clicks"], {"most": most})
-        return next(filter(fits, (click_of(subid, body) for subid, body in rows)), None)
+        campaigns = _campaigns(connection)
+        return next(filter(fits, (campaigns.named(click_of(subid, body)) for subid, body in rows)), None)
 
 
 def read_seen(path: Path, since: float, decision: str, most: int) -> tuple[list[Seen], float]:
@@ -140,7 +166,8 @@ def read_seen(path: Path, since: float, decision: str, most: int) -> tuple[list[
         total = connection.execute(_SQL["count_since"], values).fetchone()[0]
         every = max(1, -(-total // most))
         rows = connection.execute(_SQL["seen_since"], values | {"every": every}).fetchall()
-    seen = [Seen(postback_of(row[:6]), click_of(row[6], row[7]) if row[7] else None) for row in rows]
+        campaigns = _campaigns(connection)
+    seen = [Seen(postback_of(row[:6]), _click(campaigns, row[6], row[7])) for row in rows]
     return seen, total / len(seen) if seen else 1.0
 
 
@@ -148,7 +175,7 @@ def read_click(path: Path, subid: str) -> Click | None:
     """The click of a subid, as far as it was seen."""
     with _reading(path) as connection:
         row = connection.execute(_SQL["complete_click"], {"subid": subid}).fetchone()
-    return click_of(subid, row[0]) if row else None
+        return _click(_campaigns(connection), subid, row[0] if row else None)
 
 
 def read_newest(path: Path, name: str) -> Newest | None:
@@ -159,7 +186,19 @@ def read_newest(path: Path, name: str) -> Newest | None:
             return None
         *content, subid, decision, reason, count = row
         body = connection.execute(_SQL["complete_click"], {"subid": subid}).fetchone()
-    return Newest(postback_of(tuple(content)), click_of(subid, body[0]) if body else None, decision, reason, count)
+        click = _click(_campaigns(connection), subid, body[0] if body else None)
+    return Newest(postback_of(tuple(content)), click, decision, reason, count)
+
+
+def _campaigns(connection: sqlite3.Connection) -> Campaigns:
+    """The tracker's campaigns, as the Admin API last told them."""
+    kept = facts(connection).get(CAMPAIGNS)
+    return Campaigns(Campaign.from_json(each) for each in json.loads(kept)) if kept else Campaigns()
+
+
+def _click(campaigns: Campaigns, subid: str, body: str | None) -> Click | None:
+    """A stored click, by every name of its campaign."""
+    return campaigns.named(click_of(subid, body)) if body else None
 
 
 def _attempts(connection: sqlite3.Connection, seq: int) -> list[dict[str, Any]]:

@@ -8,6 +8,9 @@ from typing import Any
 from sidecar.core.click import Click
 from sidecar.core.postback import Postback
 
+#: The fact that holds the tracker's campaigns as JSON.
+CAMPAIGNS = "campaigns"
+
 _CLICK_FIELDS = tuple(field.name for field in fields(Click) if field.name != "subid")
 
 

@@ -137,6 +137,22 @@ class SqliteStore:
 
         return {subid: click_of(subid, body) for subid, body in (await self._writer.do(step)).items()}
 
+    async def add_clicks(self, clicks: Sequence[tuple[Click, bool]]) -> None:
+        """Clicks of another source than the journal, each with whether it has an fbclid."""
+        now = self._clock()
+        await self._writer.do(lambda connection: _merge_clicks(connection, clicks, now), adds=True)
+
+    async def wake(self, subids: Sequence[str]) -> None:
+        """What waits for these is looked at now."""
+        await self._writer.do(partial(_many, "wake_waiting", [{"subid": subid} for subid in subids]))
+
+    async def waiting(self) -> int:
+        return int((await self._writer.do(partial(_all, "count_waiting", {})))[0][0])
+
+    async def longest_waiting(self, most: int) -> list[Pending]:
+        rows = await self._writer.do(partial(_all, "longest_waiting", {"most": most}))
+        return [_pending(row) for row in rows]
+
     async def rule(self, rulings: Sequence[Ruling], configuration: str) -> Ruled:
         step = partial(_rule, rulings, configuration, self._clock())
         result: Ruled = await self._writer.do(step, adds=True)
@@ -273,6 +289,16 @@ class SqliteStore:
         await asyncio.get_running_loop().run_in_executor(self._reader, _checkpoint, self.path)
         forget_copies(self.path, self._clock())
 
+    # ---- facts
+
+    async def fact(self, name: str) -> str:
+        """The value of a fact; empty when there is none."""
+        rows = await self._writer.do(partial(_all, "fact", {"name": name}))
+        return str(rows[0][0]) if rows else ""
+
+    async def keep_fact(self, name: str, value: str) -> None:
+        await self._writer.do(partial(_count, "keep_fact", {"name": name, "value": value}), adds=True)
+
     # ---- people
 
     async def counts(self) -> dict[str, Any]:
@@ -364,11 +390,16 @@ def _rule(rulings: Sequence[Ruling], configuration: str, now: float, connection:
             "id": ruling.pending.postback.id, "subid": ruling.subid, "now": now, "decision": decision, "reason": reason,
             "trace": json.dumps(trace, ensure_ascii=False), "configuration": configuration,
             "state": ruling.state, "expected": ruling.pending.state, "due_at": ruling.due_at,
-            "raw": int(ruling.kept is None), **content_columns(kept),
+            "raw": int(ruling.kept is None), "lacks_click": int(_lacks_click(ruling)), **content_columns(kept),
         }  # fmt: skip
         connection.execute(_SQL["wait" if ruling.state == "waiting" else "decide"], values)
         reasons.append((decision, reason))
     return Ruled(tuple(reasons), frozenset(woken))
+
+
+def _lacks_click(ruling: Ruling) -> bool:
+    click = ruling.decision.click
+    return click is None or click.source == "postback"
 
 
 def _add_deliveries(connection: sqlite3.Connection, ruling: Ruling, configuration: str, now: float) -> set[Destination]:

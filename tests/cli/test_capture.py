@@ -15,7 +15,21 @@ from sidecar.resolver import Resolver
 from sidecar.store.contract import Place, Reading
 from sidecar.store.sqlite import SqliteStore
 from sidecar.tap import Tap
-from tests.examples import FBCLID, KEY, NOW, PIXEL, SUBID, TARGET, YAML, Clock, click, configuration, postback
+from tests.examples import (
+    FBCLID,
+    KEY,
+    NOW,
+    PIXEL,
+    SUBID,
+    TARGET,
+    YAML,
+    Clock,
+    click,
+    completed_by,
+    configuration,
+    lookup_of,
+    postback,
+)
 
 MORE = """
   - name: Winter
@@ -48,7 +62,9 @@ class Kept:
     def __init__(self, store: SqliteStore, config: Configuration, clock: Clock, directory: Path) -> None:
         self.store = store
         self.directory = directory
-        self.resolver = Resolver(store, lambda: config, clock, lambda: 0.0, lambda _: None, Tap())
+        lookup = lookup_of(store, clock)
+        completed = completed_by(lookup)
+        self.resolver = Resolver(store, lookup, completed, lambda: config, clock, lambda: 0.0, lambda _: None, Tap())
 
     async def keep(self, *targets: str, click: Any = None, **more: Any) -> None:
         if click is not None:

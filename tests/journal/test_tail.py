@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from sidecar.core.click import Click
 from sidecar.core.configuration import Configuration
+from sidecar.core.fbclid import has_fbclid
 from sidecar.journal.tail import Tail
 from sidecar.store.sqlite import SqliteStore
 from tests.examples import FBCLID, KEY, NOW, SUBID, Clock, configuration
@@ -27,7 +29,11 @@ def journal(tmp_path: Path) -> Path:
 @pytest.fixture
 def start(store: SqliteStore, config: Configuration, clock: Clock, journal: Path) -> Callable[[], Tail]:
     """A tail as after a start: it remembers nothing."""
-    return lambda: Tail(journal, store, lambda: config, clock, lambda: None)
+    return lambda: Tail(journal, store, lambda: config, clock, lambda: None, is_from_facebook)
+
+
+def is_from_facebook(click: Click) -> bool:
+    return has_fbclid(click, ("fbclid",))
 
 
 def line(number: int, **more: Any) -> bytes:
@@ -219,7 +225,7 @@ async def test_at_the_first_start_older_postbacks_are_kept_for_replay_only(
 async def test_first_start_can_reach_back(store: SqliteStore, journal: Path, tmp_path: Path, clock: Clock) -> None:
     reaching = configuration(tmp_path / "config", "tracker: {postback_key: 2a76c2a, first_start: 1h}\n")
     journal.write_bytes(line(1, time=str(NOW - 1800)) + line(2, time=str(NOW - 7200)))
-    await Tail(journal, store, lambda: reaching, clock, lambda: None).poll()
+    await Tail(journal, store, lambda: reaching, clock, lambda: None, is_from_facebook).poll()
     assert await numbers(store) == [1]
 
 
@@ -267,7 +273,9 @@ async def test_another_spelling_of_the_path_keeps_place_and_first_start(
     with journal.open("ab") as file:
         file.write(line(2))
     (journal.parent / "link").symlink_to(journal.parent)
-    await Tail(journal.parent / "link" / journal.name, store, lambda: config, clock, lambda: None).poll()
+    await Tail(
+        journal.parent / "link" / journal.name, store, lambda: config, clock, lambda: None, is_from_facebook
+    ).poll()
     assert await numbers(store) == [1, 2]
 
 

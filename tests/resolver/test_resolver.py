@@ -8,11 +8,25 @@ import pytest
 
 from sidecar.core.configuration import Configuration
 from sidecar.core.delivery import Destination
+from sidecar.keitaro.admin_api import AdminApi
 from sidecar.resolver import Resolver
 from sidecar.store.contract import Place, Reading
 from sidecar.store.sqlite import SqliteStore
 from sidecar.tap import Tap
-from tests.examples import KEY, NOW, PIXEL, SUBID, TARGET, YAML, Clock, click, configuration, postback
+from tests.examples import (
+    KEY,
+    NOW,
+    PIXEL,
+    SUBID,
+    TARGET,
+    YAML,
+    Clock,
+    click,
+    completed_by,
+    configuration,
+    lookup_of,
+    postback,
+)
 
 PLACE = Place(1, 2, b"\x01head", 100)
 
@@ -20,14 +34,16 @@ PLACE = Place(1, 2, b"\x01head", 100)
 class Tried:
     """A resolver with what it told others."""
 
-    def __init__(self, store: SqliteStore, config: Configuration, clock: Clock) -> None:
+    def __init__(self, store: SqliteStore, config: Configuration, clock: Clock, source: AdminApi | None = None) -> None:
         self.store = store
         self.config = config
         self.read_to_end_at = 0.0
         self.destinations: set[Destination] = set()
+        self.lookup = lookup_of(store, clock, source)
         self.resolver = Resolver(
-            store, lambda: self.config, clock, lambda: self.read_to_end_at, self.destinations.update, Tap()
-        )
+            store, self.lookup, completed_by(self.lookup), lambda: self.config, clock, lambda: self.read_to_end_at,
+            self.destinations.update, Tap(),
+        )  # fmt: skip
 
     async def settle(self) -> None:
         while await self.resolver.step():
