@@ -22,6 +22,7 @@ ALLOWED = {
     "graph": {"core", "sandbox", "log"},
     "keitaro": {"core", "graph", "log"},
     "clicks": {"core", "store", "keitaro", "log"},
+    "silence": {"core", "store", "log"},
     "intake": {"core", "store"},
     "journal": {"core", "store", "log", "pace"},
     "resolver": {"core", "store", "clicks", "log", "pace", "tap"},
@@ -29,7 +30,7 @@ ALLOWED = {
     "retention": {"core", "store", "log", "pace"},
     "admin": {"sandbox", "store", "tap"},
     "app": {"core", "net", "log", "config", "store", "sandbox", "graph", "intake", "journal", "resolver", "courier",
-            "keitaro", "clicks", "retention", "admin", "tap"},
+            "keitaro", "clicks", "silence", "retention", "admin", "tap"},
     "cli": {"core", "net", "log", "config", "store", "sandbox", "clicks", "keitaro", "journal", "app"},
     "__main__": {"cli"},
 }  # fmt: skip

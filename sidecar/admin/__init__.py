@@ -43,7 +43,7 @@ class Daemon(Protocol):
         """Looks at the configuration now; the verdict."""
 
     async def act(self, action: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Does `queue/VERB`, `replay`, `inject` or `send-test`. Raises ValueError."""
+        """Does `queue/VERB`, `replay`, `inject`, `canary` or `send-test`. Raises ValueError."""
 
 
 def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Application:
@@ -81,7 +81,7 @@ def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Appl
         return await _stream(request, daemon.tap)
 
     app.router.add_post("/api/reload", reload)
-    app.router.add_post("/api/{action:queue/[a-z]+|replay|inject|send-test}", act)
+    app.router.add_post("/api/{action:queue/[a-z]+|replay|inject|canary|send-test}", act)
     app.router.add_get("/api/tap", tap)
     app.router.add_get("/healthz", health)
     app.router.add_get("/readyz", ready)

@@ -20,6 +20,7 @@ from sidecar import log
 from sidecar.admin import admin_token, application
 from sidecar.app import status
 from sidecar.app.accepted import Accepted
+from sidecar.app.canary import Canary, Schedule
 from sidecar.app.child import Task, in_child
 from sidecar.app.inject import inject
 from sidecar.app.queue import Queue
@@ -46,6 +47,7 @@ from sidecar.net import Address, UnixAddress, listen
 from sidecar.resolver import Resolver
 from sidecar.retention import Janitor
 from sidecar.sandbox.standin import StandIn
+from sidecar.silence import Watch
 from sidecar.store.sqlite import SqliteStore
 from sidecar.store.state import FILE
 from sidecar.tap import Tap
@@ -150,6 +152,13 @@ class _Daemon:
             Tail(journal, self._store, self._current, time.time, self._resolver.wake, self._is_kept_long)
             for journal in settings.journals
         ]
+        self._silence = Watch(self._store.path, self._current, time.time)
+        self._canary = Schedule(
+            Canary(
+                self._store, self._store.path, self._graph, self._current, lambda: self._lookup.campaigns, time.time,
+                lambda: secrets.token_hex(4),
+            )
+        )  # fmt: skip
         self._counting = asyncio.Lock()
         self._counted: dict[str, Any] = {}
         self._counted_until = 0.0
@@ -172,7 +181,8 @@ class _Daemon:
         await self._couriers.start()
         stack.push_async_callback(self._couriers.stop, _LAST_REQUEST)
         stack.push_async_callback(self._close_source)
-        parts = (self._resolver.run, self._lookup.run, self._janitor.run, self._reloader.run, self._watch_places)
+        parts = (self._resolver.run, self._lookup.run, self._janitor.run, self._reloader.run, self._watch_places,
+                 self._silence.run, self._canary.run)  # fmt: skip
         for run in (*parts, *(tail.run for tail in self._tails)):
             self._keep_running(stack, run)
         intake = web.ServerRunner(self._intake.server(), shutdown_timeout=_LAST_ANSWER)
@@ -225,6 +235,8 @@ class _Daemon:
             "deliveries": status.deliveries_by_state(counts),
             "courier": dict(self._couriers.counts),
             "lanes": self._couriers.status(),
+            "silence": self._silence.status(),
+            "canary": self._canary.status(),
             "integrations": status.integrations(configuration, counts, self._couriers.held),
         }
 
@@ -255,13 +267,15 @@ class _Daemon:
         return as_json(await self._reloader.reload(accept))
 
     async def act(self, action: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Does what people ask for: `queue/VERB`, `replay`, `inject` or `send-test`. Raises ValueError."""
+        """Does what people ask for: `queue/VERB`, `replay`, `inject`, `canary` or `send-test`. Raises ValueError."""
         if action == "inject":
             injected = await inject(given, self._current(), self._store)
             self._resolver.wake()
             return injected
         if action == "replay":
             return await self._queue.replay(given)
+        if action == "canary":
+            return await self._canary.fly(*(str(given.get(key, "")) for key in ("name", "url", "code")))
         if action == "send-test":
             path, identity = self._store.path, lambda: secrets.token_hex(4)
             return await send_test(given, self._current(), path, self._graph, time.time, identity)

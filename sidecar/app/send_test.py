@@ -20,6 +20,9 @@ from sidecar.store.reading import read_newest_click
 #: The custom event that nobody optimises on.
 TEST_EVENT = "CapiSidecarTest"
 
+#: How the fbclid of a canary's click begins: it is no real one.
+CANARY_FBCLID = "CapiSidecarCanary_"
+
 #: Clicks that are looked at to find one of the integration.
 _CLICKS = 200_000
 
@@ -37,20 +40,40 @@ async def send_test(
     `identity` gives what makes the event_id one of its own: no conversion has it.
     """
     name, event_name, code = (str(given.get(key, "")) for key in ("name", "event", "code"))
+    integration = sending(name, configuration)
+    click = await asyncio.to_thread(read_newest_click, store, _fits(integration, configuration, clock()), _CLICKS)
+    if click is None:
+        raise ValueError(f"{name}: no click with an fbclid was seen for its campaigns; open the ad's link once")
+    rule = Rule(event_name or TEST_EVENT, NOTHING)
+    return await send_one(click, integration, rule, code, configuration, graph, clock, identity)
+
+
+def sending(name: str, configuration: Configuration) -> Integration:
+    """The integration of this name, if it can send. Raises ValueError."""
     integration = configuration.by_name.get(name)
     if integration is None:
         raise ValueError(f'no integration "{name}"; capi-sidecar integrations list names all')
     if integration.error:
         raise ValueError(f"{name} ({integration.place}) is in error: {integration.error}")
-    code = code or integration.test_event_code
+    return integration
+
+
+async def send_one(
+    click: Click,
+    integration: Integration,
+    rule: Rule,
+    code: str,
+    configuration: Configuration,
+    graph: Graph,
+    clock: Callable[[], float],
+    identity: Callable[[], str],
+) -> dict[str, Any]:
+    """One event of a click, with a test_event_code or not at all. Raises ValueError."""
+    name, code = integration.name, code or integration.test_event_code
     if not code:
         raise ValueError(
             f"{name} has no test_event_code; Events Manager, Test events, shows one: give it with --test-event-code"
         )
-    click = await asyncio.to_thread(read_newest_click, store, _fits(integration, configuration, clock()), _CLICKS)
-    if click is None:
-        raise ValueError(f"{name}: no click with an fbclid was seen for its campaigns; open the ad's link once")
-    rule = Rule(event_name or TEST_EVENT, NOTHING)
     conversion = Conversion(click.subid, "test", identity(), None, "", clock(), {})
     event = _event(Material(conversion, click, integration, rule, configuration.tracker.currency, clock()))
     lane = Lane(event.pixel_id, integration.token, integration.proxies, integration.api_version, code)
@@ -76,7 +99,8 @@ def _fits(integration: Integration, configuration: Configuration, now: float) ->
 
     def fits(click: Click) -> bool:
         mine = integration in configuration.of_campaign(click.campaign)
-        return mine and bool(find_fbclid(click, integration, now).fbc)
+        fbc = find_fbclid(click, integration, now).fbc
+        return mine and bool(fbc) and CANARY_FBCLID not in fbc
 
     return fits
 

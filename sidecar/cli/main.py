@@ -155,6 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     _admin_token(send_test)
     _json(send_test)
 
+    canary = _command(commands, "canary", "walk the whole road: a click and a postback by Nginx, a test event to Meta")
+    canary.add_argument("name", metavar="NAME", help="the integration")
+    canary.add_argument("--url", help="the tracker as visitors reach it (default: canary.url)")
+    canary.add_argument("--test-event-code", metavar="CODE", help="of Events Manager, Test events; never without one")
+    _admin_token(canary)
+    _json(canary)
+
     plan = _command(commands, "plan", "what the files would change, for recent postbacks too")
     plan.add_argument("--against", metavar="REV", help="compare with a git revision, not with what the daemon runs")
     _json(plan)

@@ -43,6 +43,12 @@ def _problems(status: dict[str, Any]) -> Iterator[str]:
             yield f"integration {each['name']}: events were put aside after answers that nobody knows"
     if (api := status["admin_api"]) and api["trouble"]:
         yield f"admin_api: {api['trouble']}; what the store knows does not wait for it"
+    for each in status["silence"]:
+        if each["silent"]:
+            yield f"silent: {each['integration']}, {each['what']}: {each['words']}; does the network still call?"
+    for flight in status["canary"]:
+        if not flight["ok"]:
+            yield f"canary {flight['integration']}: lost at {flight['legs'][-1]['leg']}: {flight['legs'][-1]['words']}"
     yield from (_lane(lane) for lane in status["lanes"] if lane["state"] != "active")
     for journal in status["journals"]:
         if journal["missing"] and status["mode"] != "sandbox":

@@ -31,7 +31,7 @@ from sidecar.core.configuration import (
     NOTHING,
     PAYOUT,
     Brake,
-    Configuration,
+    Canary,
     DataProcessing,
     Graph,
     Integration,
@@ -349,7 +349,16 @@ brake = record(
 )
 
 canary = record(
-    {"every": Key(duration(), "How often a test event is sent; 0s is never.", duration_of(Configuration.canary_every))}
+    {
+        "every": Key(duration(), "How often each integration is tried; 0s is never.", duration_of(Canary.every)),
+        "url": Key(
+            or_null(text(_ANY, "a text", ["https://tracker.example.com"])), "The tracker, as visitors reach it."
+        ),
+        "test_event_code": Key(
+            or_null(text(_ANY, "a text", ["TEST12345"])),
+            "Of Events Manager, Test events, where an integration has none of its own; without one nothing is sent.",
+        ),
+    }
 )
 
 main_file = record(
@@ -359,7 +368,7 @@ main_file = record(
         "retention": Key(retention, "How long each kind of row is kept."),
         "graph": Key(graph, "Time-outs of a request to the Graph API."),
         "brake": Key(brake, "When a changed configuration is refused because it would stop too much."),
-        "canary": Key(canary, "A test event now and then, to see that the way to Meta is open."),
+        "canary": Key(canary, "A click, a postback and a test event now and then, to see that the whole road is open."),
         "integrations": Key(listed(integration), "Which campaigns report to which pixel, and how."),
     }
 )

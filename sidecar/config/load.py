@@ -18,6 +18,7 @@ from sidecar.config.shape import MISSING, At, Given, Note, Notes, pairs, suggest
 from sidecar.core.configuration import (
     AdminApi,
     Brake,
+    Canary,
     Configuration,
     DataProcessing,
     Graph,
@@ -150,7 +151,7 @@ class _Reading:
             retention=Retention(**given.get("retention", {})),
             graph=Graph(**given.get("graph", {})),
             brake=Brake(**brake),
-            canary_every=given.get("canary", {}).get("every", 0.0),
+            canary=Canary(**{name: value for name, value in given.get("canary", {}).items() if value is not None}),
         )
 
     def digest(self) -> str:

@@ -169,6 +169,15 @@ class Brake:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """A click, a postback and a test event now and then: `url` is the tracker's address as visitors see it."""
+
+    every: float = 0.0
+    url: str = ""
+    test_event_code: str = ""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All of it; `hash` is the content hash of every file that it was read from, secrets included."""
 
@@ -177,7 +186,7 @@ class Configuration:
     retention: Retention = Retention()
     graph: Graph = Graph()
     brake: Brake = Brake()
-    canary_every: float = 0.0
+    canary: Canary = Canary()
     hash: str = ""
     commit: str = ""
 

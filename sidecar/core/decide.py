@@ -10,6 +10,7 @@ from sidecar.core.event import Event, InvalidEvent, Material, build_event
 from sidecar.core.fbclid import find_fbclid
 from sidecar.core.parameters import first_real
 from sidecar.core.postback import Postback
+from sidecar.core.status import CANARY
 
 #: With several integrations the first of these that occurs is the postback's decision.
 PRECEDENCE = ("accepted", "waiting", "rejected", "ignored")
@@ -122,6 +123,9 @@ def _outcome(
     trace: list[str],
 ) -> Outcome:
     status, mapping = conversion.status, integration.mapping
+    if status == CANARY:
+        words = "a canary's own postback: it has come all the way, and is never a conversion"
+        return Outcome(integration, "ignored", "status_null", words)
     if status not in mapping.rules:
         words = f"mapping {mapping.name} ({mapping.place}) has no line for {status}"
         return Outcome(integration, "ignored", "status_unmapped", words)

@@ -75,7 +75,7 @@ def read_click(line: Line, tracker: Tracker) -> Click | None:
     path, _, query = line["uri"].partition("?")
     parameters = parse_query(query)
     update = _UPDATE in parameters
-    subid = first_real(parameters, _UPDATE_SUBID) if update else _subid(line, tracker)
+    subid = first_real(parameters, _UPDATE_SUBID) if update else subid_of(line, tracker)
     if not is_subid(subid):
         return None
     address, country = _visitor(line, tracker)
@@ -127,7 +127,8 @@ def _seconds(line: Line, name: str) -> float | None:
     return value if 0 <= value < 1e11 else None
 
 
-def _subid(line: Line, tracker: Tracker) -> str:
+def subid_of(line: Line, tracker: Tracker) -> str:
+    """The subid of an answer of the tracker, from where `subid_from` looks for it; empty when there is none."""
     for source in tracker.subid_from:
         kind, _, name = source.partition(":")
         if kind == "cookie":

@@ -64,10 +64,8 @@ def changes(old: Configuration, new: Configuration) -> list[Change]:
             found.append(Change("added", name))
         else:
             found += _altered(name, old.by_name[name], integration)
-    for part in ("tracker", "retention", "graph", "brake"):
+    for part in ("tracker", "retention", "graph", "brake", "canary"):
         found += _altered(part, getattr(old, part), getattr(new, part))
-    if old.canary_every != new.canary_every:
-        found.append(Change("altered", "canary", "every", f"{old.canary_every:g}s", f"{new.canary_every:g}s"))
     orders = [[name for name in each.by_name if name in old.by_name and name in new.by_name] for each in (old, new)]
     if orders[0] != orders[1]:
         found.append(Change("altered", "order", "", ", ".join(orders[0]), ", ".join(orders[1])))

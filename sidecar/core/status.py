@@ -18,6 +18,9 @@ DEFAULT = "sale"
 #: A delayed delivery is given up when one of these arrives before it is sent.
 WITHDRAWN = frozenset({"rejected", "trash"})
 
+#: The status of a canary's own postback: known to nobody else, and never sent.
+CANARY = "capi_canary"
+
 _COMMA = re.compile(r",|%2[Cc]")
 
 

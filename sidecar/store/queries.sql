@@ -323,6 +323,18 @@ FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.created_at >
 -- name: all_places
 SELECT device, inode, position FROM place;
 
+-- name: made_by_hour
+-- Deliveries that were made after a row, by integration and hour, with the last of each.
+SELECT d.integration, CAST(v.created_at / 3600 AS INTEGER), count(*), max(v.created_at), max(v.seq)
+FROM delivery v JOIN destination d ON d.seq = v.destination
+WHERE v.seq > :after AND v.created_at >= :since GROUP BY v.destination, 2;
+
+-- name: taken_by_hour
+-- Deliveries that Meta took after a moment, by integration and hour, with the last of each.
+SELECT d.integration, CAST(v.ended_at / 3600 AS INTEGER), count(*), max(v.ended_at), 0
+FROM delivery v JOIN destination d ON d.seq = v.destination
+WHERE v.ended_at > :since AND v.body IS NOT NULL AND v.state = 'delivered' GROUP BY v.destination, 2;
+
 -- name: outcome
 -- What became of one postback.
 SELECT state, decision, reason FROM postback WHERE id = :id;

@@ -143,6 +143,18 @@ def read_positions(path: Path) -> dict[tuple[int, int], int]:
         return {(device, inode): position for device, inode, position in connection.execute(_SQL["all_places"])}
 
 
+def read_made(path: Path, after: int, since: float) -> list[tuple[str, int, int, float, int]]:
+    """(integration, hour since 1970, deliveries made, the last of them, its row) of rows after one, since a moment."""
+    with _reading(path) as connection:
+        return connection.execute(_SQL["made_by_hour"], {"after": after, "since": since}).fetchall()
+
+
+def read_taken(path: Path, since: float) -> list[tuple[str, int, int, float, int]]:
+    """The same of deliveries that Meta took since a moment, as far as their events are kept."""
+    with _reading(path) as connection:
+        return connection.execute(_SQL["taken_by_hour"], {"since": since}).fetchall()
+
+
 def read_outcomes(path: Path, ids: Sequence[str]) -> Counter[tuple[str, str, str]]:
     """How many of these postbacks have each (state, decision, reason)."""
     with _reading(path) as connection:
