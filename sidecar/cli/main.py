@@ -14,7 +14,7 @@ from sidecar.cli.exit import OK, USAGE
 _COMMON = {
     "config": ("config", "directory that holds integrations.yaml"),
     "state": ("var/state", "directory of the store"),
-    "journal": ("var/journal.ndjson", "the log that Nginx writes; may be repeated"),
+    "journal": ("var/journal.ndjson", "the log that Nginx writes; may be repeated, and is empty where there is none"),
     "admin": ("127.0.0.1:8191", "admin address: host:port or unix:/path"),
 }
 
@@ -48,6 +48,13 @@ _FILTERS = {
     "age": ("AGE", "2h (at least), 1h..2h or ..10m (at most)"),
     "subid": ("SUBID", "of this click"),
     "event": ("EVENT", "an event name or an event_id"),
+}
+
+#: The trackers for which `init nginx` has files; without a word of them it looks which one is there.
+_TRACKERS = {
+    "keitaro": "Keitaro's own Nginx, through the hooks that its upgrades keep",
+    "php-fpm": "a tracker behind PHP-FPM with try_files",
+    "proxy": "a tracker behind proxy_pass",
 }
 
 Command = Callable[[argparse.Namespace], int]
@@ -178,8 +185,35 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("file", nargs="?", choices=("integrations", "further", "mapping", "test"),
                         default="integrations", help="files of which kind (default: integrations)")  # fmt: skip
 
+    _init(commands)
+
+    _doctor(commands)
+
     _command(commands, "version", "print the version")
     return parser
+
+
+def _doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor = _command(commands, "doctor", "each trap in Nginx's configuration, and what else is wrong with the house")
+    doctor.add_argument("--nginx", metavar="FILE", help="output of `nginx -T` (- for standard input), or a "
+                        "configuration file with its includes (default: ask nginx -T, as root)")  # fmt: skip
+    doctor.add_argument("--logrotate", metavar="FILE", action="append", default=[],
+                        help="a file of logrotate; may be repeated (default: the system's)")  # fmt: skip
+    _option(doctor, "intake", "127.0.0.1:8190", "where the daemon takes mirrored postbacks")
+    _json(doctor)
+
+
+def _init(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "The files that Nginx includes, with this machine's paths"
+    parser = commands.add_parser("init", help=text, description=f"{text}.")
+    nginx = _command(parser.add_subparsers(title="what", metavar="WHAT", required=True), "nginx", text.lower())
+    nginx.set_defaults(command="init")
+    kinds = nginx.add_mutually_exclusive_group()
+    for kind, meaning in _TRACKERS.items():
+        kinds.add_argument(f"--{kind}", dest="variant", action="store_const", const=kind, help=meaning)
+    _option(nginx, "intake", "127.0.0.1:8190", "where the daemon takes mirrored postbacks: host:port or unix:/path")
+    _option(nginx, "to", None, "write into this directory, that of nginx.conf, what is not there yet; print otherwise")
+    nginx.add_argument("--dry-run", action="store_true", help="only say what would be written")
 
 
 def _integrations(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
