@@ -1,4 +1,4 @@
-.PHONY: run demo test lint bench schema clean
+.PHONY: run demo test lint bench bench-nginx schema clean
 PYTHON ?= python3
 
 # The daemon in sandbox on the shipped configuration: nothing leaves this machine, and no token is needed.
@@ -31,6 +31,11 @@ lint: .venv
 bench: .venv
 	@tests/install-parts.sh
 	@.venv/bin/python -m tests.bench
+
+# What mirror and journal cost the tracker's clients: the table of docs/nginx.md.
+bench-nginx: .venv
+	@tests/install-parts.sh
+	@.venv/bin/python -m tests.bench.nginx
 
 # The JSON Schemas that the shipped YAML files name for editors.
 schema: .venv

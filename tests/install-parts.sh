@@ -12,6 +12,10 @@ have danted dante-server
 have openssl openssl
 have setpriv util-linux
 have wrk wrk
+have logrotate logrotate
+have curl curl
+have faketime faketime
+compgen -c php-fpm >/dev/null || missing+=(php-fpm)  # Debian's command has PHP's version in its name
 [ "${#missing[@]}" -eq 0 ] && exit 0
 
 # Debian starts a service when it installs it; the tests start their own and need neither ports 80 nor 3128.

@@ -221,7 +221,8 @@ class Tracker(Process):
 class Nginx(Process):
     """Nginx with the shipped files; only what they mark with `# edit` is changed.
 
-    `server` is added to the server block as it stands. `journal` is the live file; `access_log` the site's own.
+    `server` is added to the server block as it stands. `journal` is the live file; `access_log` the site's own. With
+    `http` that stands at http level, and the shipped files are laid by whoever says it.
     """
 
     def __init__(
@@ -234,25 +235,26 @@ class Nginx(Process):
         server: str = "",
         address: str | None = None,
         journal: Path | None = None,
+        http: str = "",
     ):
         self.address = address or free_address()
         self.url = f"http://{self.address}"
         self.journal = journal or directory / "journal.ndjson"
         self.access_log = directory / "access.log"
         self.error_log = directory / "error.log"
-        render(
-            directory,
-            {
-                "server 127.0.0.1:8190": f"server {intake}",
-                "server 127.0.0.1:8080": f"server {tracker}",
-                "/var/log/capi-sidecar/journal.ndjson": str(self.journal),
-                "/var/log/nginx/access.log": str(self.access_log),
-                "listen 80;": f"listen {self.address};",
-                "server_name tracker.example.com;": f"server_name tracker.example.com;\n{server}",
-            },
-        )
+        edits = {
+            "server 127.0.0.1:8190": f"server {intake}",
+            "server 127.0.0.1:8080": f"server {tracker}",
+            "/var/log/capi-sidecar/journal.ndjson": str(self.journal),
+            "/var/log/nginx/access.log": str(self.access_log),
+            "listen 80;": f"listen {self.address};",
+            "server_name tracker.example.com;": f"server_name tracker.example.com;\n{server}",
+        }
+        if not http:
+            render(directory, edits)
         main = directory / "nginx.conf"
-        main.write_text(_main_conf(directory, self.error_log, workers))
+        http = http or "include capi-sidecar/example-proxy.conf;"
+        main.write_text(_main_conf(directory, self.error_log, workers, http))
         super().__init__("nginx", [installed("nginx", "nginx"), "-p", str(directory), "-c", str(main)], directory)
 
     def ready(self) -> bool:
@@ -374,7 +376,7 @@ def render(directory: Path, edits: Mapping[str, str]) -> None:
 _EDIT = re.compile(r"# edit\b")
 
 
-def _main_conf(directory: Path, error_log: Path, workers: int) -> str:
+def _main_conf(directory: Path, error_log: Path, workers: int, http: str) -> str:
     temporary = "\n".join(
         f"    {kind}_temp_path {directory}/tmp_{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -388,7 +390,7 @@ error_log {error_log} warn;
 events {{ worker_connections 1024; }}
 http {{
 {temporary}
-    include capi-sidecar/example-proxy.conf;
+    {http}
 }}
 """
 
