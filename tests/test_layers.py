@@ -23,6 +23,7 @@ ALLOWED = {
     "keitaro": {"core", "graph", "log"},
     "clicks": {"core", "store", "keitaro", "log"},
     "silence": {"core", "store", "log"},
+    "doctor": {"core", "net", "store", "journal", "graph"},
     "intake": {"core", "store"},
     "journal": {"core", "store", "log", "pace"},
     "resolver": {"core", "store", "clicks", "log", "pace", "tap"},
@@ -31,7 +32,7 @@ ALLOWED = {
     "admin": {"sandbox", "store", "tap"},
     "app": {"core", "net", "log", "config", "store", "sandbox", "graph", "intake", "journal", "resolver", "courier",
             "keitaro", "clicks", "silence", "retention", "admin", "tap"},
-    "cli": {"core", "net", "log", "config", "store", "sandbox", "clicks", "keitaro", "journal", "app"},
+    "cli": {"core", "net", "log", "config", "store", "sandbox", "clicks", "keitaro", "journal", "app", "doctor"},
     "__main__": {"cli"},
 }  # fmt: skip
 

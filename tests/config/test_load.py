@@ -80,7 +80,7 @@ def test_every_key_of_the_file_becomes_its_value(contract: Configuration) -> Non
     assert contract.retention == Retention()
     assert contract.graph == Graph(connect=5.0, total=30.0)
     assert contract.brake == Brake(share=0.5, least=200)
-    assert contract.canary_every == 0.0
+    assert contract.canary.every == 0.0
 
 
 def test_every_key_of_an_integration_becomes_its_value(contract: Configuration) -> None:

@@ -97,7 +97,7 @@ def test_who_misses_a_secret_stands_in_error_and_the_others_run(read: Read, tmp_
     ("reference", "why"),
     [
         ("${env:NONE}", "the environment has no NONE"),
-        ("${file:/}", "/: Is a directory"),
+        ("${file:/}", "/: is no regular file"),
         (f"${{file:/{'x' * 300}}}", "File name too long"),
         ("${file:a\\0b}", "no file can have this name"),
         ("${file:latin}", "latin: not UTF-8"),
