@@ -5,8 +5,9 @@ import json
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         return _usage(f"{getattr(error, 'filename', None) or options.state}: "
                       f"{getattr(error, 'strerror', None) or error}; run it as the daemon's user")  # fmt: skip
     if configuration.tracker.admin_api:
-        found.recorded = _only_recorded(configuration, since, by_subid)
+        found.recorded = _only_recorded(configuration, since, [*chain(*by_subid.values()), *found.postbacks.values()])
     recorded = [Recorded(name, each["received_at"]) for name, each in found.recorded.items()]
     report = reconcile(found.called, received, recorded)
     if options.json:
@@ -98,14 +99,13 @@ def _postback(raw: bytes, configuration: Configuration) -> Postback | None:
 
 
 def _only_recorded(
-    configuration: Configuration, since: float, by_subid: dict[str, list[Postback]]
+    configuration: Configuration, since: float, postbacks: Iterable[Postback]
 ) -> dict[str, dict[str, Any]]:
-    """Conversions of the tracker's log, by subid, status and tid, that no stored postback has."""
+    """Conversions of the tracker's log, by subid, status and tid, that no postback of the store or a journal has."""
     from sidecar.cli.recorded import conversions_of_the_tracker
 
     known = {
-        (subid, conversion.tid, conversion.status)
-        for subid, postbacks in by_subid.items()
+        (conversion.subid, conversion.tid, conversion.status)
         for postback in postbacks
         if isinstance(conversion := read_conversion(postback, configuration, []), Conversion)
     }

@@ -114,11 +114,13 @@ class Campaigns:
         return with_campaigns(click, found) if found else click
 
     def remarks(self, click: Click) -> tuple[str, ...]:
-        """What could not be read of the click's campaigns, and what stands in a slot for an fbclid and is none."""
+        """What could not be read of the click's campaigns, what stands in a slot for an fbclid and is none, and that
+        no slot is for one."""
         found = self.of(click)
         unread = [each.remark for each in found if each.remark]
-        unused = [] if _own(click, "fbclid") else _unused(click, found)
-        return tuple(dict.fromkeys((*unread, *unused)))
+        if _own(click, "fbclid"):
+            return tuple(dict.fromkeys(unread))
+        return tuple(dict.fromkeys((*unread, *_unused(click, found), *_without_template(found))))
 
     def _called(self, name: str) -> tuple[Campaign, ...]:
         if campaign := self._by_alias.get(name) or self._by_id.get(name):
@@ -183,6 +185,22 @@ def _unused(click: Click, campaigns: Iterable[Campaign]) -> Iterator[str]:
             yield f"the value of {name} does not look like an fbclid and is not used"
         elif not value and any(map(is_macro, values)):
             yield f"a macro stands in {name}, where the campaign expects the fbclid"
+
+
+def _without_template(campaigns: tuple[Campaign, ...]) -> Iterator[str]:
+    """Of campaigns whose parameters can be read, and none of which keeps an fbclid."""
+    if campaigns and not any(each.remark or _keeps_fbclid(each) for each in campaigns):
+        yield _NO_TEMPLATE.format(", ".join(each.names[0] for each in campaigns))
+
+
+def _keeps_fbclid(campaign: Campaign) -> bool:
+    return any(slot.holds("fbclid") for slot in campaign.slots.values())
+
+
+_NO_TEMPLATE = (
+    "no parameter of campaign {} has the placeholder {{fbclid}}, so Keitaro keeps no fbclid of its clicks; next: in "
+    "Keitaro, open the campaign, choose the Facebook template as its traffic source, and save it"
+)
 
 
 def _host(url: str) -> str:

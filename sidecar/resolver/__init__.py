@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sidecar import log
 from sidecar.clicks import Completed
@@ -214,11 +215,22 @@ class Resolver:
     ) -> Decision:
         """A defect in one decision must not stop the others; what stands in the postback is not logged."""
         try:
-            return decide(pending.postback, self._completed(pending.postback, subid, click), configuration, now)
+            completed = self._completed(pending.postback, subid, click)
+            return self._remarked(decide(pending.postback, completed, configuration, now))
         except Exception as error:
             log.error("decision.failed", id=pending.postback.id, error=type(error).__name__)
             return Decision("rejected", "invalid_event", (_DEFECT.format(type(error).__name__),))
 
+    def _remarked(self, decision: Decision) -> Decision:
+        """A click without an fbclid, with what the campaign's own parameters have to do with it."""
+        if decision.click is None or decision.reason not in _NO_FBCLID:
+            return decision
+        remarks = (f"remark: {words}" for words in self._lookup.campaigns.remarks(decision.click))
+        return replace(decision, trace=(*decision.trace, *remarks))
+
+
+#: Reasons that the campaign's parameters may explain.
+_NO_FBCLID = ("no_fbclid", "literal_fbclid")
 
 #: Reasons that another name of the campaign may change.
 _NO_INTEGRATION = ("campaign_without_integration", "integration_without_campaign")
