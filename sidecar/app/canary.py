@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -22,7 +23,7 @@ from sidecar.core.configuration import NOTHING, Configuration, Integration, Rule
 from sidecar.core.line import subid_of
 from sidecar.core.status import CANARY
 from sidecar.graph import Graph
-from sidecar.store.contract import Store
+from sidecar.store.contract import Store, StoreRefused, StoreUnavailable
 from sidecar.store.reading import read_click
 
 AGENT = "Mozilla/5.0 (compatible; capi-sidecar canary)"
@@ -61,7 +62,8 @@ class Canary:
         configuration = self.configuration()
         integration = sending(name, configuration)
         url = (url or configuration.canary.url).rstrip("/")
-        if not url.startswith(("http://", "https://")):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError("the tracker's address is needed: canary.url, or --url https://tracker.example.com")
         code = code or integration.test_event_code or configuration.canary.test_event_code
         if not code:
@@ -102,7 +104,8 @@ class Schedule:
     def status(self) -> list[dict[str, Any]]:
         """For `status`: the last flight of each integration that there still is."""
         known = self._canary.configuration().by_name
-        return [flight for name, flight in sorted(self.flights.items()) if name in known and flight["ok"] is not None]
+        flown = [flight for name, flight in sorted(self.flights.items()) if name in known and flight["ok"] is not None]
+        return [{key: value for key, value in flight.items() if key != "subid"} for flight in flown]
 
     def _due(self) -> list[str]:
         configuration, now = self._canary.configuration(), self._canary.clock()
@@ -146,8 +149,9 @@ class _Flight:
         began, words = time.monotonic(), ""
         try:
             return await walk
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: no answer at {self._url}"
+        except (aiohttp.ClientError, TimeoutError, ValueError, StoreRefused, StoreUnavailable) as error:
+            is_told = isinstance(error, ValueError | StoreRefused | StoreUnavailable)
+            words = str(error) if is_told else f"no answer at {urlsplit(self._url).netloc} ({type(error).__name__})"
             raise LegFailed(words) from None
         except LegFailed as error:
             words = str(error)
@@ -157,7 +161,7 @@ class _Flight:
 
     async def _click(self, session: aiohttp.ClientSession) -> None:
         """As a visitor comes from the ad."""
-        url = f"{self._url}/{self._alias()}?fbclid={CANARY_FBCLID}{self._canary.identity()}"
+        url = f"{self._landing()}?fbclid={CANARY_FBCLID}{self._canary.identity()}"
         async with session.get(url, allow_redirects=False) as answer:
             cookies = _cookies(answer.headers.getall("Set-Cookie", []))
             line = {"subid": cookies.get(_COOKIE, ""), "location": answer.headers.get("Location", "")}
@@ -185,12 +189,15 @@ class _Flight:
     async def _decided(self) -> None:
         """Until the postback was taken in, by mirror or journal, and decided."""
 
-        async def decided() -> bool:
+        async def decided() -> dict[str, Any] | None:
             stories = await self._canary.store.stories(self.subid, 1)
-            return any(story["state"] == "decided" for story in stories)
+            return next((story for story in stories if story["state"] == "decided"), None)
 
-        if not await _until(decided):
+        story = await _until(decided)
+        if story is None:
             raise LegFailed("the postback did not come through mirror or journal; capi-sidecar doctor looks why")
+        if not any(line.startswith(f"{self._integration.name}: a canary") for line in story["trace"]):
+            raise LegFailed(f"the postback did not reach {self._integration.name}: {story['reason']}")
 
     async def _sent(self, click: Click) -> None:
         canary = self._canary
@@ -201,14 +208,15 @@ class _Flight:
         if sent["kind"] != "accepted":
             raise LegFailed(f"{sent['kind']}: {sent['words']}")
 
-    def _alias(self) -> str:
-        """The campaign as it stands in a URL; nothing where only a domain is bound to it."""
+    def _landing(self) -> str:
+        """Where the ad leads: the campaign's alias at the tracker, else the domain that is bound to it."""
         for entry in self._integration.campaigns:
-            if "." in entry:
-                continue
-            known = self._canary.campaigns().of(Click("", campaign=(entry,)))
-            return known[0].alias if known and known[0].alias else entry
-        return ""
+            if "." not in entry:
+                known = self._canary.campaigns().of(Click("", campaign=(entry,)))
+                return f"{self._url}/{known[0].alias if known and known[0].alias else entry}"
+        parts = urlsplit(self._url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{self._integration.campaigns[0]}{port}/"
 
 
 async def _until(look: Callable[[], Awaitable[_Result]]) -> _Result:

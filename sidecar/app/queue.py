@@ -52,7 +52,7 @@ class Queue:
         left: Counter[str] = Counter()
         able = []
         for entry, held in entries:
-            words = self._hindrance(verb, entry, held, to, bool(selection.ids))
+            words = self._hindrance(verb, entry, held, to, selection.names(entry))
             if words:
                 left[words] += 1
             else:
@@ -109,12 +109,12 @@ class Queue:
             changed, destinations = 0, set()
             for pixel_id in {entry.pixel_id for entry in entries}:
                 destination = Destination(to, pixel_id, route)
-                seqs = [entry.seq for entry in entries if entry.pixel_id == pixel_id]
-                changed += await self.store.steer(verb, seqs, destination)
+                mine = [entry for entry in entries if entry.pixel_id == pixel_id]
+                changed += await self.store.steer(verb, mine, destination)
                 destinations.add(destination)
         else:
             destinations = {entry.destination for entry in entries}
-            changed = await self.store.steer(verb, [entry.seq for entry in entries])
+            changed = await self.store.steer(verb, entries)
             if verb == "release":
                 changed = len(entries)  # what only a park held needs no change of its row
         log.info(f"queue.{verb}", events=changed, **({"to": to} if to else {}))

@@ -97,7 +97,7 @@ def _request(
     answer = connection.getresponse()
     if answer.status == 401:
         raise NotRunning(f"the daemon at {address} does not know this admin token; --admin-token names its file")
-    if answer.status == 400:
+    if 400 <= answer.status < 500:
         raise Refused(answer.read().decode(errors="replace").strip())
     if answer.status >= 500:
         raise NotRunning(f"the daemon at {address} answers {answer.status}; its log says why")

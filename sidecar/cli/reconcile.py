@@ -29,8 +29,11 @@ from sidecar.store.state import FILE
 #: Seconds that an injection may take.
 _PATIENCE = 600.0
 
-#: Postbacks that go to the daemon at once.
-_PART = 500
+#: Bytes of postbacks that go to the daemon at once.
+_PART = 4 << 20
+
+#: Seconds by which the tracker's moment of a conversion may be later than its postback's: Keitaro queues it.
+_LATER = 600.0
 
 #: Examples of a kind of hole that are shown.
 _EXAMPLES = 3
@@ -55,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         positions = read_positions(options.state / FILE)
         found = _journalled(options.journal, since, configuration, positions)
-        received, by_subid = read_received(options.state / FILE, since)
+        received, by_subid = read_received(options.state / FILE, since - _LATER)
+        received = {id: each for id, each in received.items() if each.received_at >= since}
     except (OSError, StoreRefused) as error:
         return _usage(f"{getattr(error, 'filename', None) or options.state}: "
                       f"{getattr(error, 'strerror', None) or error}; run it as the daemon's user")  # fmt: skip
@@ -127,10 +131,9 @@ def _inject(options: argparse.Namespace, found: Found, holes: Sequence[Hole]) ->
     conversions = [each for name, each in found.recorded.items() if name in names]
     done = Counter[str]()
     try:
-        for start in range(0, len(postbacks), _PART):
-            done.update(act(options, "inject", {"postbacks": postbacks[start : start + _PART]}, _PATIENCE))
-        for start in range(0, len(conversions), _PART):
-            done.update(act(options, "inject", {"conversions": conversions[start : start + _PART]}, _PATIENCE))
+        for kind, rows in (("postbacks", postbacks), ("conversions", conversions)):
+            for part in _parts(rows):
+                done.update(act(options, "inject", {kind: part}, _PATIENCE))
     except (NotRunning, Refused, ValueError) as error:
         print(f"reconcile: {error}", file=sys.stderr)
         return FOUND
@@ -139,6 +142,21 @@ def _inject(options: argparse.Namespace, found: Found, holes: Sequence[Hole]) ->
     if left:
         print(f"reconcile: {left} holes cannot be injected; explain --id tells more", file=sys.stderr)
     return FOUND if left else OK
+
+
+def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """As many as the daemon takes in one request."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        length = len(json.dumps(row))
+        if part and size + length > _PART:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += length
+    if part:
+        yield part
 
 
 def _as_json(report: Report, since: float) -> dict[str, Any]:

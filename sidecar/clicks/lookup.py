@@ -69,6 +69,9 @@ class Lookup:
         self._is_kept_long = is_kept_long
         self._wanted: OrderedDict[str, bool] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
+        #: Names of campaigns for which the next reading is to look, and those for which it was done, and when.
+        self._sought_now: set[str] = set()
+        self._sought: dict[str, float] = {}
         self._something = asyncio.Event()
         self._changed = asyncio.Event()
         self._campaigns_wanted = True
@@ -115,12 +118,19 @@ class Lookup:
         """Asks for a subid; `wakes` says that somebody waits for the answer itself, not only for the click."""
         if self._source is not None:
             self._wanted[subid] = wakes or self._wanted.get(subid, False)
+            if len(self._wanted) > REMEMBERED:
+                self._wanted.popitem(last=False)  # it is wanted again when its postback is looked at again
             self._something.set()
 
-    def want_campaigns(self) -> None:
+    def want_campaigns(self, click: Click) -> None:
         """A campaign turned up that nobody knows."""
+        self._sought_now.update(click.campaign)
         self._campaigns_wanted = True
         self._something.set()
+
+    def may_learn(self, click: Click) -> bool:
+        """Whether reading the campaigns anew may tell a click's: it is not known, and was not looked for lately."""
+        return not self.campaigns.of(click) and not self._sought.keys() & set(click.campaign)
 
     def unknown_since(self, subid: str) -> float | None:
         """When the Admin API last said that it does not know a subid (Unix seconds); None if it did not."""
@@ -163,6 +173,9 @@ class Lookup:
     async def _read_campaigns(self, source: Source) -> None:
         """A key that may not read them may still read clicks: these do not wait for it."""
         now = self._clock()
+        if now < self.campaigns_at:
+            self.campaigns_at = self._campaigns_not_before = 0.0  # the clock was set back
+        self._sought = {name: at for name, at in self._sought.items() if 0 <= now - at < REFRESH}
         is_due = self._campaigns_wanted or not 0 <= now - self.campaigns_at < REFRESH
         if not is_due or now < self._campaigns_not_before:
             return
@@ -171,25 +184,30 @@ class Lookup:
         except Unanswered as fault:
             self._campaigns_not_before = now + max(fault.retry_after, LEAST_REFRESH)
             return
-        await self._store.keep_fact(CAMPAIGNS, json.dumps([each.as_json() for each in campaigns]))
+        await self._store.keep_fact(CAMPAIGNS, await asyncio.to_thread(_as_text, campaigns))
         self.campaigns = Campaigns(campaigns)
+        self._sought |= dict.fromkeys(self._sought_now, now)
+        self._sought_now.clear()
         self.campaigns_at = now
         self._campaigns_not_before = now + LEAST_REFRESH
         self._campaigns_wanted = False
         self._woken()
 
     async def _ask(self, source: Source) -> None:
-        batch = [self._wanted.popitem(last=False) for _ in range(min(BATCH, len(self._wanted)))]
+        batch = dict(self._wanted.popitem(last=False) for _ in range(min(BATCH, len(self._wanted))))
         try:
-            answered = await source.clicks([subid for subid, _ in batch]) if batch else Answered({}, frozenset())
-        except Unanswered:
-            for subid, wakes in batch:
+            for subid in await self._store.clicks(list(batch)):
+                del batch[subid]  # a journal has brought it meanwhile
+            answered = await source.clicks(list(batch)) if batch else Answered({}, frozenset())
+            found = [(click, self._is_kept_long(click)) for click in answered.clicks.values()]
+            await self._store.add_clicks(found)
+        except (Unanswered, StoreUnavailable):
+            for subid, wakes in batch.items():
                 self._wanted.setdefault(subid, wakes)
             raise
-        found = [(click, self._is_kept_long(click)) for click in answered.clicks.values()]
-        await self._store.add_clicks(found)
         now = self._clock()
-        for subid in answered.asked - answered.clicks.keys():
+        # A row without its time is no click that anything can be decided by.
+        for subid in answered.asked - {subid for subid, click in answered.clicks.items() if click.clicked_at}:
             self._unknown[subid] = now
             self._unknown.move_to_end(subid)
         while len(self._unknown) > REMEMBERED:
@@ -197,8 +215,12 @@ class Lookup:
         self.counts["asked"] += len(answered.asked)
         self.counts["found"] += len(answered.clicks)
         if batch:
-            await self._store.wake([subid for subid, wakes in batch if wakes])
+            await self._store.wake([subid for subid, wakes in batch.items() if wakes])
             self._woken()
+
+
+def _as_text(campaigns: Sequence[Campaign]) -> str:
+    return json.dumps([each.as_json() for each in campaigns])
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

@@ -122,11 +122,12 @@ def _kind(status: int, code: int | None, subcode: int | None, is_transient: bool
 
 
 def _regain(answer: Answer, now: float) -> float:
-    """Seconds until Meta takes requests again: Retry-After, else the business usage header, else a minute."""
+    """Seconds until Meta takes requests again: Retry-After, else the business usage header, else a minute. No time, or
+    one that has passed, says nothing: to ask again at once would be the very thing that Meta complains of."""
     told = parse_retry_after(answer.headers.get("retry-after", ""), now)
-    if told is None:
+    if told is None or told <= 0:
         told = _estimated(answer.headers.get("x-business-use-case-usage", "")) or THROTTLE
-    return min(max(told, 0.0), meta.OLDEST_EVENT)
+    return min(told, meta.OLDEST_EVENT)
 
 
 def _estimated(usage: str) -> float:

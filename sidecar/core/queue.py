@@ -73,6 +73,10 @@ class Selection:
             return ("dead",)
         return ("queued", "leased", "delivered", "dead") if self.ids or self.subid else ("queued", "leased")
 
+    def names(self, entry: Entry) -> bool:
+        """Whether an entry was asked for by its own number or event_id: a subid means whatever there is."""
+        return entry.id in self.ids or entry.event_id in self.ids
+
     def takes(self, entry: Entry, held: str, now: float) -> bool:
         """Whether an entry is meant; `held` is why it may not be leased now (empty: it may)."""
         age = now - entry.created_at

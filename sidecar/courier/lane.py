@@ -151,10 +151,15 @@ class LaneCourier:
                     tries[each.seq].append(attempt)
                 batches += [(part, halved or verdict.kind == "mismatch") for part in reversed(result.again)]
                 continue
-            # First what holds the lane: should the daemon die now, it does not ask again when it starts.
-            await self._learn(verdict, len(batch), began)
+            # First what holds the lane: should the daemon die now, it does not ask again when it starts. Else first
+            # what Meta took: should it die now, it does not send it again.
+            holds = verdict.kind not in ("accepted", "refused")
+            if holds:
+                await self._learn(verdict, len(batch), began)
             await self._settle(_with_tries(result.settlements, tries), open_ones)
-            if verdict.kind not in ("accepted", "refused"):
+            if not holds:
+                await self._learn(verdict, len(batch), began)
+            if holds:
                 return
 
     async def _send(self, batch: Sequence[Delivery]) -> tuple[Verdict, Attempt]:
@@ -231,8 +236,9 @@ class LaneCourier:
             self._transient, self.failing = 0, None
             self._hastened = False
         if not self._hastened:
-            self._hastened = True
-            await self._store.hasten(self.destinations)
+            with contextlib.suppress(StoreUnavailable):  # then with the next answer
+                await self._store.hasten(self.destinations)
+                self._hastened = True
 
     async def _remember(self) -> None:
         """What holds lanes holds them after a restart too. Where the disk cannot take it, one request more is made."""

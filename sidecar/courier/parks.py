@@ -86,9 +86,12 @@ class Parks:
         asked = concern in self._asked
         if before and before.kind == verdict.kind and now < before.until and not verdict.seconds and not asked:
             return None
+        park = _park(concern, verdict, before, now)
+        if before and before.until > park.until and "throttled" in (before.kind, park.kind) and not asked:
+            return None  # an answer that was on its way says less than what holds already
         self._asked.discard(concern)
         self._changed.add(concern)
-        self._parks[concern] = park = _park(concern, verdict, before, now)
+        self._parks[concern] = park
         return park if before is None else None
 
     def lift(self, lane: Lane, began: float) -> bool:

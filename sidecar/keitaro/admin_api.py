@@ -97,7 +97,8 @@ class AdminApi:
     async def campaigns(self) -> tuple[Campaign, ...]:
         """All campaigns; clicks are read by them from now on."""
         reply = await self._ask("GET", CAMPAIGNS)
-        campaigns = self._read(CAMPAIGNS, reply, campaigns_of)
+        # A long list is read in a thread: no request waits behind it.
+        campaigns = await asyncio.to_thread(self._read, CAMPAIGNS, reply, campaigns_of)
         self._campaigns = Campaigns(campaigns)
         return campaigns
 

@@ -63,6 +63,7 @@ class Http:
         self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=total, connect=connect, sock_connect=connect)
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     @property
     def host(self) -> str:
@@ -78,6 +79,8 @@ class Http:
         if not self._key.reveal().isprintable():
             return _NO_HEADER
         for _ in range(2):
+            if self._closed:
+                return _CLOSED
             way = Way(proxy is not None, self._is_plain and proxy is not None and not proxy.is_socks, self._tracker)
             try:
                 reply = await self._request(method, path, body, proxy, way)
@@ -91,6 +94,8 @@ class Http:
         return _trouble(blame)
 
     async def close(self) -> None:
+        """Nothing is asked any more; a question on its way gets no answer."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 
@@ -126,6 +131,8 @@ class Http:
             )
         return self._session
 
+
+_CLOSED = Trouble("unreachable", "another Admin API is configured meanwhile", "wait: it is asked by itself")
 
 _NO_HEADER = Trouble("key", "the key holds characters that no header can carry",
                      "put it into tracker.admin_api.key, or into its file, as one line")  # fmt: skip

@@ -157,13 +157,15 @@ class Resolver:
 
     def _is_open(self, pending: Pending, decision: Decision, subid: str, now: float) -> bool:
         """Whether the Admin API may know better: a click that only the postback carries, while it answers; a campaign
-        that nobody knows, until the campaigns were read since, or the event would be too old."""
+        that nobody knows, until the campaigns were read since, at most as long as a click is waited for."""
         if not self._lookup.exists or decision.click is None:
             return False
         if decision.click.source == "postback":
-            return self._lookup.is_answering and self._lookup.unknown_since(subid) is None
-        is_unknown = decision.reason in _NO_INTEGRATION and not self._lookup.campaigns.of(decision.click)
-        return is_unknown and self._lookup.campaigns_at <= pending.stored_at and now < _deadline(pending)
+            is_asked = self._lookup.is_answering and self._lookup.unknown_since(subid) is None
+            return is_asked and now < _deadline(pending)
+        may_learn = decision.reason in _NO_INTEGRATION and self._lookup.may_learn(decision.click)
+        patience = self._configuration().tracker.click_wait
+        return may_learn and self._lookup.campaigns_at <= pending.stored_at and now < pending.stored_at + patience
 
     def _has_answered(self, subid: str, since: float, pending: Pending, now: float) -> bool:
         """Whether the Admin API, if there is one, said after a moment that it does not know a subid."""
@@ -178,10 +180,11 @@ class Resolver:
                 continue
             click = ruling.decision.click
             if click is not None and click.source != "postback":
-                self._lookup.want_campaigns()
+                self._lookup.want_campaigns(click)
             else:
-                is_over = self._clock() >= ruling.pending.stored_at + configuration.tracker.click_wait
-                if is_over or self._lookup.unknown_since(ruling.subid) is None:
+                ends_at = ruling.pending.stored_at + configuration.tracker.click_wait
+                is_over, unknown_since = self._clock() >= ends_at, self._lookup.unknown_since(ruling.subid)
+                if unknown_since is None or (is_over and unknown_since < ends_at):
                     self._lookup.want(ruling.subid, wakes=click is not None or is_over)
 
     async def relieve(self) -> None:
@@ -194,7 +197,9 @@ class Resolver:
         most = configuration.tracker.waiting_max
         while (excess := await self._store.waiting() - most) > 0:
             oldest = await self._store.longest_waiting(min(excess, _RELIEVED))
-            rulings = [ruling for each in oldest if (ruling := self._relieved(each, configuration))]
+            clicks = await self._store.clicks([_subid(each) for each in oldest])
+            clickless = [each for each in oldest if _subid(each) not in clicks]
+            rulings = [ruling for each in clickless if (ruling := self._relieved(each, configuration))]
             if not rulings:
                 return
             await self._keep(rulings, configuration)

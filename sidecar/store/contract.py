@@ -12,6 +12,7 @@ from sidecar.core.click import Click
 from sidecar.core.decide import Decision
 from sidecar.core.delivery import Delivery, Destination, Park, Settlement
 from sidecar.core.postback import Postback
+from sidecar.core.queue import Entry
 
 
 class StoreUnavailable(Exception):
@@ -117,7 +118,7 @@ class Store(Protocol):
     async def keep_parks(self, parks: Sequence[Park], dropped: Sequence[str]) -> None: ...
 
     # queue tools
-    async def steer(self, verb: str, seqs: Sequence[int], to: Destination | None = None) -> int: ...
+    async def steer(self, verb: str, entries: Sequence[Entry], to: Destination | None = None) -> int: ...
     async def replay(self, ids: Sequence[str]) -> int: ...
 
     # retention

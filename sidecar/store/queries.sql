@@ -224,10 +224,11 @@ UPDATE delivery SET destination = :destination, held = ''
 WHERE seq = :seq AND state = 'queued' AND pixel_id = :pixel_id;
 
 -- name: retry
--- The same frozen event once more.
+-- The same frozen event once more, if it still is what was seen: one that was delivered meanwhile stays delivered.
 UPDATE delivery SET state = 'queued', reason = '', held = '', failures = 0, ended_at = NULL,
     due_at = max(:now, not_before)
-WHERE seq = :seq AND state IN ('queued', 'dead', 'delivered') AND deadline > :now AND body IS NOT NULL;
+WHERE seq = :seq AND state = :expected AND reason = :reason AND state IN ('queued', 'dead', 'delivered')
+    AND deadline > :now AND body IS NOT NULL;
 
 -- name: delete
 UPDATE delivery SET state = 'dead', reason = 'deleted', held = '', ended_at = :now
@@ -277,10 +278,11 @@ FROM delivery v JOIN destination d ON d.seq = v.destination
 GROUP BY v.destination, v.state, v.reason, v.held;
 
 -- name: queue
--- Deliveries of one state, the oldest first. :state is put in as a literal, so that the indexes of a state serve.
+-- Deliveries of one state behind a row, the oldest first. :state is put in as a literal, so that its indexes serve.
 SELECT v.seq, d.integration, v.pixel_id, d.route, v.event_name, v.event_id, v.subid, v.state, v.reason, v.held,
     v.due_at, v.not_before, v.deadline, v.failures, v.created_at, v.ended_at, v.body IS NOT NULL
-FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.state = :state ORDER BY v.seq;
+FROM delivery v JOIN destination d ON d.seq = v.destination
+WHERE v.state = :state AND v.seq > :after ORDER BY v.seq LIMIT :most;
 
 -- name: queue_of
 -- Deliveries that a queue number, an event_id, a request id or a subid means.

@@ -27,6 +27,9 @@ _SQL = statements("queries.sql")
 #: Attempts of one delivery that are shown.
 _ATTEMPTS = 100
 
+#: Deliveries that are read at once.
+_PAGE = 2000
+
 
 @dataclass(frozen=True)
 class Newest:
@@ -84,18 +87,26 @@ def read_stories(path: Path, name: str, most: int) -> list[dict[str, Any]]:
 def read_queue(path: Path, selection: Selection) -> Iterator[Entry]:
     """Deliveries that a selection may mean, each once; its filters are for the caller to apply."""
     names = selection.ids or ((selection.subid,) if selection.subid else ())
+    if names:
+        seen: set[int] = set()
+        for name in names:
+            for entry in _page(path, _SQL["queue_of"], {"seq": number_of(name), "id": name}):
+                if entry.seq not in seen:
+                    seen.add(entry.seq)
+                    yield entry
+        return
+    for state in selection.states:
+        assert state in DELIVERY
+        statement, after = _SQL["queue"].replace(":state", f"'{state}'"), 0
+        while page := _page(path, statement, {"after": after, "most": _PAGE}):
+            yield from page
+            after = page[-1].seq
+
+
+def _page(path: Path, statement: str, values: dict[str, Any]) -> list[Entry]:
+    """Each page in a transaction of its own: whoever reads slowly holds up no checkpoint."""
     with _reading(path) as connection:
-        if names:
-            seen: set[int] = set()
-            for name in names:
-                for row in connection.execute(_SQL["queue_of"], {"seq": number_of(name), "id": name}):
-                    if row[0] not in seen:
-                        seen.add(row[0])
-                        yield Entry(*row)
-            return
-        for state in selection.states:
-            assert state in DELIVERY
-            yield from (Entry(*row) for row in connection.execute(_SQL["queue"].replace(":state", f"'{state}'")))
+        return [Entry(*row) for row in connection.execute(statement, values)]
 
 
 def read_delivery(path: Path, seq: int) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from typing import Any
 from sidecar.core.click import Click, filled
 from sidecar.core.delivery import Attempt, Delivery, Destination, Park, Settlement
 from sidecar.core.postback import Postback
-from sidecar.core.queue import VERBS
+from sidecar.core.queue import VERBS, Entry
 from sidecar.core.schedule import DELAYS, JITTER
 from sidecar.core.status import WITHDRAWN
 from sidecar.store.adding import Adding, add_postbacks, added_row
@@ -233,20 +233,21 @@ class SqliteStore:
 
     # ---- queue tools
 
-    async def steer(self, verb: str, seqs: Sequence[int], to: Destination | None = None) -> int:
-        """Does a verb of `core.queue` to deliveries, where their state still allows it; how many that were."""
+    async def steer(self, verb: str, entries: Sequence[Entry], to: Destination | None = None) -> int:
+        """Does a verb of `core.queue` to deliveries, where they still are what was seen; how many that were."""
         assert verb in VERBS
         now, changed = self._clock(), 0
 
-        def step(part: Sequence[int], connection: sqlite3.Connection) -> int:
+        def step(part: Sequence[Entry], connection: sqlite3.Connection) -> int:
             values: dict[str, Any] = {"now": now}
             if to:
                 values |= {"destination": _destination(connection, to), "pixel_id": to.pixel_id}
             statement = _SQL["redirect" if to else verb]
-            return connection.executemany(statement, [values | {"seq": seq} for seq in part]).rowcount
+            rows = [values | {"seq": each.seq, "expected": each.state, "reason": each.reason} for each in part]
+            return connection.executemany(statement, rows).rowcount
 
-        for start in range(0, len(seqs), _PART):
-            changed += await self._writer.do(partial(step, seqs[start : start + _PART]))
+        for start in range(0, len(entries), _PART):
+            changed += await self._writer.do(partial(step, entries[start : start + _PART]))
         return changed
 
     async def replay(self, ids: Sequence[str]) -> int:

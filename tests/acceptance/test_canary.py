@@ -55,6 +55,14 @@ def test_the_leg_that_fails_is_named_and_status_says_it(start_road: Callable[[st
     assert (nobody.returncode, "click" in nobody.stdout) == (1, True)
 
 
+def test_a_login_in_the_address_is_refused_and_no_subid_is_shown_openly(start_road: Callable[[str], Road]) -> None:
+    road = start_road(yaml())
+    refused = road.daemon.command_line("canary", "Summer", "--url", "http://u:S3cretPass@127.0.0.1:1", *CODE)
+    assert (refused.returncode, "S3cretPass" in refused.stdout + refused.stderr) == (1, False)
+    _, flight = fly(road, *CODE)
+    assert flight["subid"] and flight["subid"] not in str(road.daemon.status()["canary"])
+
+
 def test_it_flies_on_a_schedule(start_road: Callable[[str], Road]) -> None:
     road = start_road(yaml())
     text = (road.daemon.config / "integrations.yaml").read_text()

@@ -159,7 +159,7 @@ def test_deleting_shows_first_and_then_does_it(daemon: Daemon, queue: Queue) -> 
     assert [row["reason"] for row in rows(queue, "--in", "dead")] == ["deleted"] * 5
     fail(daemon, mode="none")
     assert json.loads(queue("retry", "--in", "dead", "--json").stdout)["changed"] == 0
-    assert json.loads(queue("retry", "subid00002", "--json").stdout)["changed"] == 1
+    assert json.loads(queue("retry", "subid00002_sale", "--json").stdout)["changed"] == 1
 
 
 def test_nobody_means_all_by_leaving_something_out(daemon: Daemon, queue: Queue) -> None:

@@ -150,6 +150,20 @@ def test_a_conversion_that_only_the_tracker_has_is_found_and_injected(start: Sta
         assert reconciled(daemon)[0] == 0
 
 
+def test_large_bodies_are_injected_in_several_requests(start: Start) -> None:
+    daemon = start()
+    large = {"method": "POST", "type": "application/x-www-form-urlencoded", "body": "note=" + "x" * 200_000}
+    write(daemon, *(json.dumps(json.loads(line(number)) | large) for number in range(1, 61)))
+    settled(daemon, 60, 60)
+    daemon.stop()
+    with closing(sqlite3.connect(daemon.state / "store.sqlite3")) as connection:
+        connection.execute("DELETE FROM postback")
+        connection.commit()
+    daemon.start()
+    injected = daemon.command_line("reconcile", "--since", "1d", "--inject")
+    assert (injected.returncode, "60 postbacks were injected" in injected.stderr) == (0, True)
+
+
 def test_a_wrong_time_is_a_usage_error(start: Start) -> None:
     assert start().command_line("reconcile", "--since", "yesterday").returncode == 2
 

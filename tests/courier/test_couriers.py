@@ -12,11 +12,13 @@ from sidecar.core.configuration import Configuration
 from sidecar.core.decide import decide
 from sidecar.core.delivery import Destination, Lane
 from sidecar.core.judge import Fault
+from sidecar.core.queue import Selection
 from sidecar.courier.couriers import Couriers
 from sidecar.graph import Sent
 from sidecar.graph.sandbox import SandboxGraph
 from sidecar.sandbox.standin import StandIn
-from sidecar.store.contract import Ruling
+from sidecar.store.contract import Ruling, StoreUnavailable
+from sidecar.store.reading import read_queue
 from sidecar.store.sqlite import SqliteStore
 from sidecar.tap import Tap
 from tests.examples import KEY, NOW, SUBID, YAML, Clock, click, configuration, postback
@@ -339,6 +341,27 @@ async def test_the_log_says_once_who_is_parked_and_where_the_token_stands(
     assert "new token" in keys["next"]
 
 
+async def test_a_retry_of_all_sends_nothing_again_that_was_delivered_meanwhile(road: Road) -> None:
+    await road.add(3)
+    seen = list(read_queue(road.store.path, Selection()))
+    await road.step()
+    assert await road.store.steer("retry", seen) == 0
+    assert await road.states() == {"delivered": 3}
+
+
+async def test_what_meta_took_is_settled_before_anything_else_is_done(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: Any) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(road.store, "hasten", full)
+    await road.add(3)
+    await road.step()
+    assert await road.states() == {"delivered": 3}
+    assert road.graph.sizes == [3]
+
+
 async def test_new_events_and_old_ones_go_in_turn_after_an_outage(road: Road, clock: Clock) -> None:
     road.standin.fail({"mode": "token", "count": 1})
     await road.add(3000)
@@ -358,7 +381,8 @@ async def test_of_the_old_ones_those_close_to_their_deadline_go_first(road: Road
     clock.move(6.5 * 86400)
     await road.add(500)
     clock.move(10)
-    await road.store.steer("retry", [1])  # due neither first nor last
+    [oldest] = read_queue(road.store.path, Selection(("q1",)))
+    await road.store.steer("retry", [oldest])  # due neither first nor last
     clock.move(10)
     await road.add(500)
     leased = await road.store.lease([summer], 100)

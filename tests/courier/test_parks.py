@@ -123,3 +123,18 @@ def test_a_request_that_began_before_a_throttle_does_not_end_it() -> None:
     assert not parks.lift(LANE, 9)
     assert parks.is_throttled(LANE, 69)
     assert parks.lift(LANE, 70)
+
+
+@pytest.mark.parametrize(("second", "until"), [(verdict("throttled", 60), 3600), (verdict("blocked", 7200), 7210)])
+def test_an_answer_that_was_on_its_way_makes_no_pause_shorter(second: Verdict, until: float) -> None:
+    parks = Parks()
+    parks.note(LANE, verdict("throttled", 3600), 0)
+    parks.note(LANE, second, 10)
+    assert parks.of(LANE, 10).until == until  # type: ignore[union-attr]
+
+
+def test_a_throttle_does_not_replace_a_block() -> None:
+    parks = Parks()
+    parks.note(LANE, verdict("blocked", 3600), 0)
+    parks.note(LANE, verdict("throttled", 60), 10)
+    assert parks.of(LANE, 100).kind == "blocked"  # type: ignore[union-attr]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from sidecar.clicks.lookup import Source
 from sidecar.core.configuration import Configuration
 from sidecar.core.delivery import Destination
-from sidecar.keitaro.admin_api import AdminApi
 from sidecar.resolver import Resolver
 from sidecar.store.contract import Place, Reading
 from sidecar.store.sqlite import SqliteStore
@@ -34,7 +34,7 @@ PLACE = Place(1, 2, b"\x01head", 100)
 class Tried:
     """A resolver with what it told others."""
 
-    def __init__(self, store: SqliteStore, config: Configuration, clock: Clock, source: AdminApi | None = None) -> None:
+    def __init__(self, store: SqliteStore, config: Configuration, clock: Clock, source: Source | None = None) -> None:
         self.store = store
         self.config = config
         self.read_to_end_at = 0.0

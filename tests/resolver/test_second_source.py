@@ -1,12 +1,14 @@
 """The Admin API as the second source of clicks: the resolver beside a stand-in of the API, stepped by hand."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from sidecar.core.campaign import Campaign
 from sidecar.core.secret import Secret
-from sidecar.keitaro import Unanswered
+from sidecar.keitaro import Answered, Unanswered
 from sidecar.keitaro.admin_api import AdminApi
 from sidecar.resolver import AGAIN
 from sidecar.store.sqlite import SqliteStore
@@ -235,6 +237,92 @@ async def test_a_key_that_may_not_read_campaigns_still_reads_clicks(tried: Tried
     await ask(tried)
     assert (await tried.reasons())[0][2] == "sent" or (await tried.reasons())[0][0] == "waiting"
     assert tried.lookup.counts["found"] == 1
+
+
+async def test_an_admin_api_without_campaigns_holds_up_nothing_for_long(
+    tried: Tried, standin: AdminApiStandIn, clock: Clock
+) -> None:
+    standin.fail(mode="status", status=402, path="campaigns")
+    await tried.knows(click(campaign=("Foreign",)))
+    await tried.store.add(postback(1))
+    await tried.settle()
+    await ask(tried)
+    clock.move(901)
+    await tried.settle()
+    assert await tried.reasons() == [("decided", "ignored", "campaign_without_integration")]
+
+
+class Timeless:
+    """A tracker that writes moments in a way of its own: its rows are clicks without a time."""
+
+    is_answering, trouble = True, ""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def clicks(self, subids: Sequence[str]) -> Answered:
+        self.asked += 1
+        return Answered({subid: click(subid, clicked_at=None) for subid in subids}, frozenset(subids))
+
+    async def campaigns(self) -> tuple[Campaign, ...]:
+        return ()
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_a_row_without_its_time_is_no_click(store: SqliteStore, tmp_path: Path, clock: Clock) -> None:
+    tracker = Timeless()
+    tried = Tried(store, configuration(tmp_path / "config"), clock, tracker)
+    await tried.store.add(postback(1, CARRIED))
+    await tried.settle()
+    for _ in range(3):
+        await ask(tried)
+    assert await tried.reasons() == [("decided", "accepted", "sent")]
+    assert tracker.asked == 1
+
+
+async def test_while_only_the_journal_is_missing_the_admin_api_is_not_asked_again(
+    tried: Tried, standin: AdminApiStandIn, clock: Clock
+) -> None:
+    await tried.store.add(postback(1))
+    await tried.settle()
+    clock.move(902)
+    for _ in range(10):
+        await tried.settle()
+        await ask(tried)
+    assert standin.counts()["clicks/log"] == 1
+    assert (await tried.reasons())[0][0] == "waiting"
+
+
+async def test_what_a_journal_has_brought_meanwhile_is_not_asked_for(tried: Tried, standin: AdminApiStandIn) -> None:
+    await tried.store.add(postback(1))
+    await tried.settle()
+    await tried.knows(click())
+    await ask(tried)
+    assert "clicks/log" not in standin.counts()
+
+
+async def test_a_clock_that_was_set_back_does_not_stop_the_reading_of_campaigns(
+    tried: Tried, standin: AdminApiStandIn, clock: Clock
+) -> None:
+    await tried.lookup.step()
+    clock.move(-20 * 3600)
+    await tried.lookup.step()
+    assert standin.counts()["campaigns"] == 2
+
+
+async def test_an_admin_api_that_is_taken_away_in_the_middle_of_a_question_breaks_nothing(
+    tried: Tried, standin: AdminApiStandIn, api: AdminApi
+) -> None:
+    standin.fail(mode="slow", seconds=1)
+    asking = asyncio.create_task(api.clicks([SUBID]))
+    await asyncio.sleep(0.3)
+    await api.close()
+    with pytest.raises(Unanswered):
+        await asking
+    with pytest.raises(Unanswered):
+        await api.clicks([SUBID])
 
 
 async def test_more_than_waiting_max_expire_the_oldest_first(store: SqliteStore, tmp_path: Path, clock: Clock) -> None:
