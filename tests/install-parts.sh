@@ -13,6 +13,9 @@ have openssl openssl
 have setpriv util-linux
 have wrk wrk
 have logrotate logrotate
+have chromium chromium
+have prometheus prometheus
+have promtool prometheus
 have curl curl
 have faketime faketime
 compgen -c php-fpm >/dev/null || missing+=(php-fpm)  # Debian's command has PHP's version in its name

@@ -27,6 +27,9 @@ _LARGEST = 16 << 20
 #: Seconds after which a listener to whom nothing happens gets an empty line: one that is gone is noticed.
 _STILL_THERE = 15.0
 
+#: What Prometheus is told of /metrics.
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
 
 class Daemon(Protocol):
     """What the admin address shows and does."""
@@ -39,6 +42,9 @@ class Daemon(Protocol):
     async def status(self) -> dict[str, Any]:
         """The JSON of `capi-sidecar status`."""
 
+    async def metrics(self) -> bytes:
+        """What Prometheus reads: its text format, version 0.0.4."""
+
     async def reload(self, accept: bool) -> dict[str, Any]:
         """Looks at the configuration now; the verdict."""
 
@@ -47,7 +53,7 @@ class Daemon(Protocol):
 
 
 def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Application:
-    """Open: /healthz, /readyz, /api/status. With the token: whatever shows a subid or changes something."""
+    """Open: /healthz, /readyz, /api/status, /metrics. With the token: whatever shows a subid or changes something."""
     app = web.Application(middlewares=[_own_host, _guard(token)], client_max_size=_LARGEST)
 
     async def health(_: web.Request) -> web.Response:
@@ -62,6 +68,9 @@ def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Appl
             return web.json_response(await daemon.status())
         except StoreUnavailable as error:
             return web.Response(status=503, text=f"store: {error}\n")
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=await daemon.metrics(), headers={"Content-Type": _METRICS})
 
     async def reload(request: web.Request) -> web.Response:
         return web.json_response(await daemon.reload("accept" in request.query))
@@ -86,6 +95,7 @@ def application(daemon: Daemon, token: str, standin: StandIn | None) -> web.Appl
     app.router.add_get("/healthz", health)
     app.router.add_get("/readyz", ready)
     app.router.add_get("/api/status", status)
+    app.router.add_get("/metrics", metrics)
     if standin is not None:
         _add_sandbox(app, standin)
     return app
@@ -140,14 +150,24 @@ def _add_sandbox(app: web.Application, standin: StandIn) -> None:
 
 
 #: Paths that show no subid and change nothing.
-_OPEN = frozenset({"/healthz", "/readyz", "/api/status"})
+_OPEN = frozenset({"/healthz", "/readyz", "/api/status", "/metrics"})
+
+
+#: What a browser's page may send without changing anything.
+_ASKS = frozenset({"/explain"})
 
 
 @web.middleware
 async def _own_host(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses a foreign Host: a page of another site must not reach this address through a visitor's browser."""
+    """Refuses a foreign Host: a page of another site must not reach this address through a visitor's browser.
+
+    A browser adds the token that it once was given to whatever any site makes it send here, and says so by an Origin:
+    then nothing is changed. People change things by a command.
+    """
     if not _is_own(request.host):
         return web.Response(status=421, text="this is not the address of another site\n")
+    if request.method not in ("GET", "HEAD") and "Origin" in request.headers and request.path not in _ASKS:
+        return web.Response(status=403, text="no browser changes anything here; the command does\n")
     return await handler(request)
 
 

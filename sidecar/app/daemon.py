@@ -23,8 +23,10 @@ from sidecar.app.accepted import Accepted
 from sidecar.app.canary import Canary, Schedule
 from sidecar.app.child import Task, in_child
 from sidecar.app.inject import inject
+from sidecar.app.notify import Notify
 from sidecar.app.queue import Queue
 from sidecar.app.reload import Reloader, as_json
+from sidecar.app.scrape import Parts, Scrape
 from sidecar.app.send_test import send_test
 from sidecar.app.settings import GRAPH, Settings
 from sidecar.clicks import completed
@@ -35,6 +37,7 @@ from sidecar.config.secrets import Resolve
 from sidecar.core.click import Click
 from sidecar.core.configuration import Configuration
 from sidecar.core.fbclid import has_fbclid
+from sidecar.core.parameters import first_real
 from sidecar.core.postback import Postback
 from sidecar.courier.couriers import Couriers
 from sidecar.graph import Graph
@@ -43,7 +46,10 @@ from sidecar.graph.sandbox import SandboxGraph
 from sidecar.intake import Intake
 from sidecar.journal.tail import Tail
 from sidecar.keitaro.admin_api import AdminApi
+from sidecar.metrics.histogram import Histogram
+from sidecar.metrics.loop import BOUNDS, watch
 from sidecar.net import Address, UnixAddress, listen
+from sidecar.page import House, Pages
 from sidecar.resolver import Resolver
 from sidecar.retention import Janitor
 from sidecar.sandbox.standin import StandIn
@@ -67,6 +73,9 @@ _LAST_POSTBACKS = 0.3
 #: How many times as long as it took to count a count is good.
 _COUNTS_LAST = 10
 
+#: What the tap tells, as facts of the log.
+_TRACED = {"postback": "postback.decided", "delivery": "delivery.tried", "missed": "tap.missed"}
+
 #: Events that the sandbox inside the daemon remembers.
 _REMEMBERED = 1000
 
@@ -88,13 +97,16 @@ async def serve(settings: Settings, resolve: Resolve, loaded: Loaded, formatter:
     """Runs until SIGTERM or SIGINT; whether it ended well. StoreRefused, OSError or ValueError: it cannot start."""
     sys.setswitchinterval(SWITCH)
     os.umask(0o077)
+    notify = Notify(os.environ, os.getpid())
     accepted = Accepted(settings.state)
     loaded = await _weighed(settings, resolve, loaded, accepted)
     async with AsyncExitStack() as stack:
         daemon = _Daemon(settings, resolve, loaded, accepted, formatter)
         await daemon.start(stack)
+        daemon.tell(stack, notify)
         await daemon.stopped.wait()
         log.info("daemon.stopping")
+        notify.stopping()
     log.info("daemon.stopped")
     return not daemon.broken
 
@@ -163,10 +175,19 @@ class _Daemon:
         self._counted: dict[str, Any] = {}
         self._counted_until = 0.0
         self._janitor = Janitor(self._store, self._current, time.time)
+        self._loop_delay = Histogram(BOUNDS)
+        self._scrape = Scrape(
+            Parts(
+                settings.mode, self._store, self._reloader, self._intake, self._tails, self._resolver, self._couriers,
+                self._lookup, self._janitor, self._graph, self._silence, self._canary, self.unready, self._geoip,
+                time.time, self._loop_delay,
+            )
+        )  # fmt: skip
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Each part after what it needs; what is begun is ended in the other order, whatever happens."""
         stack.push_async_callback(self._store.close)
+        stack.push_async_callback(self._scrape.close)
         self._reloader.keep()
         stack.push_async_callback(self._graph.close)
         try:
@@ -174,7 +195,9 @@ class _Daemon:
         except OSError as error:
             raise ValueError(f"--admin-token {self._settings.admin_token}: {error.strerror}") from None
         self._formatter.mask([token])
-        admin = web.AppRunner(application(self, token, self._standin), access_log=None, shutdown_timeout=_LAST_ANSWER)
+        app = application(self, token, self._standin)
+        Pages(self._house()).add_to(app.router)
+        admin = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWER)
         await self._open(stack, admin, self._settings.admin, "admin")
         await self._lookup.start()
         await self._store.pull_in()  # the clock may have been set back since the last run
@@ -182,8 +205,9 @@ class _Daemon:
         stack.push_async_callback(self._couriers.stop, _LAST_REQUEST)
         stack.push_async_callback(self._close_source)
         parts = (self._resolver.run, self._lookup.run, self._janitor.run, self._reloader.run, self._watch_places,
-                 self._silence.run, self._canary.run)  # fmt: skip
-        for run in (*parts, *(tail.run for tail in self._tails)):
+                 self._silence.run, self._canary.run, lambda: watch(self._loop_delay))  # fmt: skip
+        tracing = (self._trace,) if log.is_debugging() else ()
+        for run in (*parts, *tracing, *(tail.run for tail in self._tails)):
             self._keep_running(stack, run)
         intake = web.ServerRunner(self._intake.server(), shutdown_timeout=_LAST_ANSWER)
         await self._open(stack, intake, self._settings.intake, "intake")
@@ -200,6 +224,12 @@ class _Daemon:
                  integrations=len(self._reloader.configuration.integrations))  # fmt: skip
         if self._settings.sandbox:
             log.warning("sandbox.on", means="the daemon answers in Meta's place; nothing leaves this machine")
+
+    def tell(self, stack: AsyncExitStack, notify: Notify) -> None:
+        """From now on whoever started us hears that we are ready, and how we are."""
+        notify.ready()
+        self._keep_running(stack, notify.beat)
+        self._keep_running(stack, lambda: notify.tell(self.status))
 
     def unready(self) -> list[str]:
         """Why postbacks are not taken or not delivered now."""
@@ -218,17 +248,7 @@ class _Daemon:
             "problems": self.unready() + ([f"geoip: {self._places.error}"] if self._places.error else []),
             "configuration": self._reloader.status(),
             "intake": dict(self._intake.counts),
-            "journals": [
-                {
-                    "path": str(tail.journal),
-                    "error": tail.error,
-                    "missing": tail.missing,
-                    "read_to_end_at": tail.read_to_end_at,
-                    "last_line_at": tail.last_line_at,
-                    **tail.counts,
-                }
-                for tail in self._tails
-            ],
+            "journals": [tail.status() for tail in self._tails],
             "clicks": counts["clicks"],
             "admin_api": self._lookup.status(),
             "postbacks": counts["postbacks"],
@@ -240,10 +260,24 @@ class _Daemon:
             "integrations": status.integrations(configuration, counts, self._couriers.held),
         }
 
+    async def metrics(self) -> bytes:
+        """What Prometheus reads."""
+        return await self._scrape.text()
+
+    def _geoip(self) -> str | None:
+        return self._places.error if self._tracker.geoip else None
+
     def _make_graph(self, configuration: Configuration) -> Graph:
         if self._standin is not None:
             return SandboxGraph(self._standin)
         return HttpGraph(self._settings.graph or GRAPH, configuration.graph.connect, configuration.graph.total)
+
+    def _house(self) -> House:
+        """What the status page reads."""
+        return House(
+            self._store, self._settings.mode, self.status, self._current, self._couriers.held, self._complete,
+            time.time, time.monotonic,
+        )  # fmt: skip
 
     def _current(self) -> Configuration:
         return self._reloader.configuration
@@ -314,6 +348,9 @@ class _Daemon:
     def _completed(self, postback: Postback, subid: str, click: Click | None) -> Click | None:
         return completed(postback, subid, click, self._lookup.campaigns, self._places)
 
+    def _complete(self, postback: Postback, click: Click | None) -> Click | None:
+        return self._completed(postback, first_real(postback.parameters, ("subid", "sub_id")), click)
+
     def _wake_resolver(self) -> None:
         self._resolver.wake()
 
@@ -325,6 +362,12 @@ class _Daemon:
         while True:
             await asyncio.sleep(_PLACES)
             await asyncio.to_thread(self._places.reload_if_changed)
+
+    async def _trace(self) -> None:
+        """Each decided postback and each tried delivery, at level debug."""
+        async for fact in self.tap.listen():
+            keys = {name: value for name, value in fact.items() if name not in ("what", "at")}
+            log.debug(_TRACED[fact["what"]], **keys)
 
     async def _open(self, stack: AsyncExitStack, runner: web.BaseRunner, address: Address, name: str) -> None:
         await runner.setup()

@@ -45,6 +45,10 @@ class Reloader:
         self.configuration = loaded.configuration
         self.loaded_at = clock()
         self.error = ""
+        #: What became of the last look at the files; `loaded` before the first.
+        self.outcome = "loaded"
+        #: Since when the files are not what runs, Unix seconds; None while they are.
+        self.refused_at: float | None = None
         self.counts = {"loaded": 0, "unchanged": 0, "refused": 0, "braked": 0}
         self._first = loaded
         self._directory = directory
@@ -91,6 +95,8 @@ class Reloader:
             "commit": self.configuration.commit,
             "loaded_at": self.loaded_at,
             "error": self.error,
+            "outcome": self.outcome,
+            "refused_at": self.refused_at,
             "rearmed": self._watch.rearmed,
             **self.counts,
         }
@@ -127,7 +133,7 @@ class Reloader:
             self.configuration = replace(self.configuration, commit=configuration.commit)
             if self.error:
                 log.info("configuration.restored", hash=running)
-            self.error = ""
+            self.error, self.refused_at, self.outcome = "", None, "unchanged"
             return Verdict("unchanged", running)
         if not accept and not braked and configuration.hash in self._accepted.refused():
             braked = ("the brake refused it before",)
@@ -142,7 +148,7 @@ class Reloader:
         self._changed(configuration)
         self.configuration = configuration
         self.loaded_at = self._clock()
-        self.error = ""
+        self.error, self.refused_at, self.outcome = "", None, "loaded"
         log.info("configuration.loaded", hash=configuration.hash, commit=configuration.commit or "-",
                  integrations=len(configuration.integrations))  # fmt: skip
         for note in loaded.notes.findings:
@@ -150,6 +156,8 @@ class Reloader:
 
     def _refuse(self, outcome: str, words: tuple[str, ...]) -> Verdict:
         first = words[0] if len(words) == 1 else f"{words[0]} (and {len(words) - 1} more)"
+        self.refused_at = self.refused_at or self._clock()
+        self.outcome = outcome
         self.error = first if outcome == "refused" else f"brake: {first}; capi-sidecar reload --accept takes it"
         for word in words:
             log.error(f"configuration.{outcome}", at=word, running=self.configuration.hash)

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -16,18 +15,15 @@ from sidecar.config.edit.source import Declared, Sources, sources
 from sidecar.config.load import yaml_files
 from sidecar.config.secrets import Resolve
 from sidecar.config.shape import duration_of, pairs, suggestion
-from sidecar.core.configuration import PAYOUT, Integration, Rule, Value
-from sidecar.core.secret import Secret
+from sidecar.core.configuration import Integration, Rule
+from sidecar.core.shown import SECRET, host_of, way_of, worth_of
 from sidecar.core.status import canonical
 
 #: Columns of a terminal that a list should fit in, and what a column is shortened to at most.
 _WIDTH = 100
 _LEAST = 10
 
-_SECRET = "(secret)"
 _DIRECT = "direct"
-
-_PROXY = re.compile(r"(?:([a-z0-9]+)://)?(.*@)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(\d+)/?", re.DOTALL)
 
 _NUMBERS = ("sent", "waiting", "failed")
 
@@ -89,7 +85,7 @@ def _row(integration: Integration, running: Mapping[str, Any]) -> dict[str, Any]
         "held": [reason for reason in running.get("held", ()) if reason not in ("paused", "in_error")],
         "campaigns": list(integration.campaigns),
         "pixel_id": integration.pixel_id,
-        "proxy": [_host_of(proxy) for proxy in integration.proxies],
+        "proxy": [host_of(proxy) for proxy in integration.proxies],
         "mapping": integration.mapping.name,
         **{name: running.get(name) for name in _NUMBERS},
         "at": integration.place,
@@ -98,18 +94,6 @@ def _row(integration: Integration, running: Mapping[str, Any]) -> dict[str, Any]
 
 def _state(integration: Integration) -> str:
     return f"error: {integration.error}" if integration.error else "paused" if integration.paused else "active"
-
-
-def _host_of(proxy: Secret) -> str:
-    """Host and port of a proxy, never its login; one that is a secret as a whole stays one."""
-    match = _PROXY.fullmatch(proxy.reveal())
-    return f"{match[3]}:{match[4]}" if match else _SECRET
-
-
-def _way(proxy: Secret) -> str:
-    """A proxy as it is shown alone: its login is a secret, if it has one."""
-    match = _PROXY.fullmatch(proxy.reveal())
-    return f"{match[1] or 'http'}://{f'{_SECRET}@' * bool(match[2])}{match[3]}:{match[4]}" if match else _SECRET
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -154,8 +138,8 @@ _KEYS: dict[str, Callable[[Integration], Any]] = {
     "campaigns": lambda each: each.campaigns,
     "pixel_id": lambda each: each.pixel_id,
     "pixels": lambda each: each.pixels,
-    "token": lambda each: _SECRET if each.token else None,
-    "proxy": lambda each: [_way(proxy) for proxy in each.proxies] or _DIRECT,
+    "token": lambda each: SECRET if each.token else None,
+    "proxy": lambda each: [way_of(proxy) for proxy in each.proxies] or _DIRECT,
     "mapping": lambda each: each.mapping.name,
     "paused": lambda each: each.paused,
     "test_event_code": lambda each: each.test_event_code or None,
@@ -210,20 +194,12 @@ def _rule(rule: Rule | None) -> dict[str, Any]:
         return {"event": None}
     return {
         "event": rule.event,
-        "value": _worth(rule.value),
+        "value": worth_of(rule.value),
         "currency": rule.currency,
         "delay": duration_of(rule.delay),
         "skip_zero": rule.skip_zero,
         "custom_data": dict(rule.custom_data),
     }
-
-
-def _worth(value: Value) -> str:
-    if value == PAYOUT:
-        return "payout"
-    if value.share is not None:
-        return f"{(value.share * 100).normalize():f}%"
-    return "none" if value.amount is None else f"{value.amount:f}"
 
 
 def _print_integration(shown: Mapping[str, Any]) -> None:

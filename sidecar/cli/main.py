@@ -105,6 +105,10 @@ def _parser() -> argparse.ArgumentParser:
                      help="answer in Meta's place, inside the daemon; nothing leaves")  # fmt: skip
     _option(run, "admin-token", None, "file of the admin token (default: STATE/admin.token, made at first start)")
 
+    _option(run, "log", None, "write facts as text, json, or journal: with fields for journalctl (default: journal "
+            "where standard error leads there, else text)")  # fmt: skip
+    _option(run, "log-level", "info", "debug, info, warning or error; debug tells of each postback and delivery")
+
     check = _command(commands, "check", "is the configuration valid? (nginx -t)")
     check.add_argument("--secrets", action="store_true", help="an unreadable secret is a finding, not a remark")
     check.add_argument("--online", action="store_true", help="ask Meta for each pixel through each proxy, sending no "

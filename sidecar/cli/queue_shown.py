@@ -14,6 +14,7 @@ from sidecar.cli.exit import FOUND, OK
 from sidecar.cli.told import attempt_told, fields_told
 from sidecar.config.load import load
 from sidecar.config.secrets import Resolve
+from sidecar.core.advice import HELD
 from sidecar.core.delivery import Held, lane_of
 from sidecar.core.queue import Entry, Selection
 from sidecar.core.times import iso
@@ -27,16 +28,6 @@ _AGES = {"5m": 300, "15m": 900, "1h": 3600, "3h": 10800, "12h": 43200, "1d": 864
          "7d": 604800}  # fmt: skip
 
 _LINE = "{id:<10} {state:<24} {age:>6} {tries:>5}  {event:<22} {integration:<24} {event_id}"
-
-#: What a held delivery waits for, in words.
-_HELD = {
-    "paused": "its integration is paused",
-    "parked": "a fault of token, pixel or proxy; capi-sidecar status tells which",
-    "throttled": "Meta asked for a pause",
-    "in_error": "its integration is in error; capi-sidecar check --secrets tells why",
-    "integration_gone": "its integration is gone; queue release --to NAME gives it another one with its pixel",
-    "by_hand": "put aside, by queue hold or after answers that nobody knows; queue release sends it",
-}
 
 
 def list_all(options: argparse.Namespace, selection: Selection) -> int:
@@ -163,7 +154,7 @@ def _shown(each: dict[str, Any]) -> Iterator[str]:
     state = _state(each["state"], each["reason"], each["held"])
     yield f"{each['id']}  {each['event_name']} {each['event_id']}  {state}"
     if each["held"]:
-        yield f"  held: {_HELD[each['held']]}"
+        yield f"  held: {HELD[each['held']]}"
     yield f"  integration {each['integration']}, pixel {each['pixel_id']}, subid {each['subid']}"
     yield f"  postback {each['postback']}, decided by configuration {each['configuration']}"
     yield f"  made {iso(each['created_at'])}, due {iso(each['due_at'])}, given up at {iso(each['deadline'])}"

@@ -15,7 +15,11 @@ from sidecar.store.contract import StoreRefused
 
 
 def run(options: argparse.Namespace) -> int:
-    formatter = log.start()
+    try:
+        formatter = log.start(options.log, options.log_level)
+    except ValueError as error:
+        print(f"run: {error}", file=sys.stderr)
+        return USAGE
     from sidecar.app.daemon import serve
     from sidecar.app.settings import Settings
 

@@ -1,6 +1,5 @@
 """A decision as people and programs read it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -10,6 +9,7 @@ from sidecar.core.configuration import Configuration
 from sidecar.core.decide import Decision
 from sidecar.core.origin import origins, unmatched
 from sidecar.core.times import iso
+from sidecar.explain import field_rows
 
 #: Integrations that did not match, as many as are shown.
 _UNMATCHED_SHOWN = 10
@@ -50,12 +50,8 @@ def told(decision: Decision, configuration: Configuration) -> Iterator[str]:
 
 def fields_told(event: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
     """Every field of an event, one a line, and where it came from."""
-    rows = [(name, value) for name, value in event.items() if name not in ("user_data", "custom_data")]
-    for part in ("user_data", "custom_data"):
-        rows += [(f"{part}.{name}", value) for name, value in event.get(part, {}).items()]
-    for path, value in rows:
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield f"{path} = {shown}" + (f"   <- {origins[path]}" if path in origins else "")
+    for path, value, origin in field_rows(event, origins):
+        yield f"{path} = {value}" + (f"   <- {origin}" if origin else "")
 
 
 def attempt_told(attempt: Mapping[str, Any]) -> str:

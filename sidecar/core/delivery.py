@@ -64,7 +64,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A leased delivery. `body` is the event's bytes; `failures` counts the tries that were charged to it."""
+    """A leased delivery. `body` is the event's bytes; `failures` counts the tries that were charged to it; from
+    `not_before` on (its postback's arrival, and its rule's delay) it could be sent."""
 
     seq: int
     destination: Destination
@@ -74,6 +75,7 @@ class Delivery:
     body: bytes
     deadline: float
     failures: int
+    not_before: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sidecar.core.configuration import Configuration
 from sidecar.core.delivery import Destination, Held, Lane, lane_of
 from sidecar.courier.lane import LaneCourier, Office, remember
 from sidecar.courier.parks import Parks
+from sidecar.courier.tally import Tally
 from sidecar.graph import Graph
 from sidecar.store.contract import Store
 from sidecar.tap import Tap
@@ -41,9 +42,11 @@ class Couriers:
         self._held: dict[Destination, str] = {}
         self.parks = Parks()
         self.counts: Counter[str] = Counter()
+        self.tally = Tally()
         self._office = Office(
-            store, graph, self.parks, tap, clock, monotonic, chance, self.counts, self._wake_all, self._place
-        )
+            store, graph, self.parks, tap, clock, monotonic, chance, self.counts, self.tally, self._wake_all,
+            self._place,
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Takes up what an earlier run left: what was to be sent, and what held it."""
@@ -71,6 +74,7 @@ class Couriers:
 
     def configure(self, configuration: Configuration) -> None:
         """Another configuration: what is on its way ends in its old lane."""
+        self.tally.forget(self._configuration.by_name.keys() - configuration.by_name.keys())
         self._configuration = configuration
         self._assign(asks=True)
 

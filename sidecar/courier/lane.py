@@ -14,6 +14,7 @@ from sidecar.core.meta import EVENTS_PER_REQUEST
 from sidecar.core.schedule import delay
 from sidecar.courier.outcome import outcome
 from sidecar.courier.parks import Parks
+from sidecar.courier.tally import Tally
 from sidecar.graph import Graph
 from sidecar.store.contract import Store, StoreUnavailable
 from sidecar.tap import Tap
@@ -41,6 +42,7 @@ class Office:
     monotonic: Callable[[], float]
     chance: Callable[[], float]
     counts: Counter[str]
+    tally: Tally
     lifted: Callable[[], None]
     place: Callable[[str, Sequence[Destination]], str]
 
@@ -110,7 +112,8 @@ class LaneCourier:
         asked, self._asks = self._asks, False
         await self._deliver(leased)
         if asked and self.is_well:
-            log.info("lane.well", pixel_id=self.lane.pixel_id, after="a change of its integration")
+            log.info("lane.well", pixel_id=self.lane.pixel_id, integration=self._names,
+                     after="a change of its integration")  # fmt: skip
         return 0.0
 
     def _held_for(self, now: float) -> float:
@@ -168,6 +171,7 @@ class LaneCourier:
         verdict = judge(sent.answer, len(batch), self._clock(), self.lane.token)
         self._office.counts["requests"] += 1
         self._office.counts[f"verdict {verdict.kind}"] += 1
+        self._office.tally.tried(batch, verdict)
         attempt = Attempt(
             at, sent.took, sent.proxy, verdict.kind, verdict.whose, verdict.words,
             verdict.http_status, verdict.code, verdict.subcode, verdict.fbtrace_id,
@@ -185,8 +189,10 @@ class LaneCourier:
         for each in settlements:
             delivery = open_ones.pop(each.seq, None)
             self._office.counts[each.state if each.state != "queued" else "requeued"] += 1
-            if delivery and self._office.tap.is_open:
-                self._tell(delivery, each)
+            if delivery:
+                self._office.tally.settled(delivery, each)
+                if self._office.tap.is_open:
+                    self._tell(delivery, each)
 
     def _tell(self, delivery: Delivery, settlement: Settlement) -> None:
         last = settlement.attempts[-1]
@@ -201,8 +207,8 @@ class LaneCourier:
         """What a verdict says of the lane as a whole. Who refuses an event has accepted the token and the pixel."""
         now = self._monotonic()
         if verdict.kind == "refused":
-            log.error("event.refused", pixel_id=self.lane.pixel_id, code=verdict.code, subcode=verdict.subcode,
-                      next="capi-sidecar explain --id tells which and why")  # fmt: skip
+            log.error("event.refused", pixel_id=self.lane.pixel_id, integration=self._names, code=verdict.code,
+                      subcode=verdict.subcode, next="capi-sidecar explain --id tells which and why")  # fmt: skip
         if verdict.kind in ("accepted", "refused"):
             if verdict.kind == "accepted" and sent >= self._largest:
                 self._largest = min(self._largest * 2, EVENTS_PER_REQUEST)
@@ -217,22 +223,26 @@ class LaneCourier:
                 self._say_held(park, verdict, now)
             await self._remember()
 
+    @property
+    def _names(self) -> list[str]:
+        """Whose events go this way."""
+        return sorted({each.integration for each in self.destinations})
+
     def _say_held(self, park: Park, verdict: Verdict, now: float) -> None:
         """Once for a fault: where it is mended, and what with."""
-        names = ", ".join(sorted({each.integration for each in self.destinations}))
         meaning, then = ANSWER[park.kind]
-        log.error(f"lane.{park.state}", pixel_id=self.lane.pixel_id, integration=names, why=park.kind,
+        log.error(f"lane.{park.state}", pixel_id=self.lane.pixel_id, integration=self._names, why=park.kind,
                   at=self._office.place(park.kind, self.destinations), code=verdict.code, subcode=verdict.subcode,
                   words=park.words, means=meaning, next=then, seconds=round(park.until - now))  # fmt: skip
 
     async def _resume(self, began: float) -> None:
         """Meta took something: nothing holds this lane, or its sisters, any more."""
         if self._parks.lift(self.lane, began):
-            log.info("lane.well", pixel_id=self.lane.pixel_id)
+            log.info("lane.well", pixel_id=self.lane.pixel_id, integration=self._names)
             await self._remember()
             self._office.lifted()
         if self.failing:
-            log.info("lane.well", pixel_id=self.lane.pixel_id, failed=self._transient)
+            log.info("lane.well", pixel_id=self.lane.pixel_id, integration=self._names, failed=self._transient)
             self._transient, self.failing = 0, None
             self._hastened = False
         if not self._hastened:
@@ -249,8 +259,8 @@ class LaneCourier:
         """Meta is asked only now and then, with one event, until it takes one."""
         if verdict.kind != "transient" or not self.failing:
             report = log.error if verdict.kind == "unknown" else log.warning
-            report("lane.failing", pixel_id=self.lane.pixel_id, whose=verdict.whose, why=verdict.words,
-                   code=verdict.code, subcode=verdict.subcode)  # fmt: skip
+            report("lane.failing", pixel_id=self.lane.pixel_id, integration=self._names, whose=verdict.whose,
+                   why=verdict.words, code=verdict.code, subcode=verdict.subcode)  # fmt: skip
         self._transient += 1
         gap = min(delay(self._transient, self._office.chance()), LONGEST_GAP)
         since = self.failing.since if self.failing else now

@@ -2,7 +2,8 @@
 
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,6 +69,14 @@ class HttpGraph:
             if not (isinstance(result, Blame) and result.whose == "proxy"):
                 break
         return sent
+
+    def proxies(self, proxies: Iterable[Secret]) -> dict[str, bool]:
+        """Whether each address (`host:port`) can be used with every login, as far as requests have shown."""
+        found: dict[str, bool] = {}
+        for proxy in proxies:
+            place = _place(proxy)
+            found[place] = found.get(place, True) and not self._ways.is_failing(proxy)
+        return found
 
     async def close(self) -> None:
         for session in self._sessions.values():
@@ -141,6 +150,7 @@ class HttpGraph:
         return self._sessions[proxy]
 
 
+@lru_cache(maxsize=4096)
 def _place(proxy: Secret) -> str:
     try:
         return parse_proxy(proxy).place

@@ -53,6 +53,11 @@ class Ways:
         """An answer came through it; whether that is news."""
         return self._rests.pop(proxy, None) is not None
 
+    def is_failing(self, proxy: Secret) -> bool:
+        """Whether it failed, and nothing came through it since."""
+        rest = self._rests.get(proxy)
+        return rest is not None and rest.step > 0
+
     def _until(self, proxy: Secret, now: float) -> float:
         rest = self._rests.get(proxy)
         return rest.until if rest and now < rest.until else now

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sidecar import log
 from sidecar.core.click import Click, is_subid
@@ -49,6 +50,7 @@ class Tail:
         self._is_kept_long = is_kept_long
         self._places: dict[tuple[int, int], Place] = {}
         self._absent: dict[tuple[int, int], int] = {}
+        self._sizes: dict[tuple[int, int], int] = {}
         self._first_read_at: float | None = None
         self.read_to_end_at = 0.0
         self.last_line_at = 0.0
@@ -56,6 +58,24 @@ class Tail:
         #: Nginx has not written the file, or writes elsewhere.
         self.missing = False
         self.counts: Counter[str] = Counter()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that stood in the files at the last look and are not stored yet."""
+        places = self._places
+        return sum(max(size - places[key].position if key in places else size, 0) for key, size in self._sizes.items())
+
+    def status(self) -> dict[str, Any]:
+        """For `status`: how far it is read, why not, and what its lines were."""
+        return {
+            "path": str(self.journal),
+            "error": self.error,
+            "missing": self.missing,
+            "unread": self.unread,
+            "read_to_end_at": self.read_to_end_at,
+            "last_line_at": self.last_line_at,
+            **self.counts,
+        }
 
     async def run(self) -> None:
         """Follows the journal until it is cancelled."""
@@ -76,6 +96,7 @@ class Tail:
         started_at = self._clock()
         await self._open()
         files = await asyncio.to_thread(files_of, self.journal)
+        self._sizes = {(file.device, file.inode): file.size for file in files}
         if self._places and not files:
             raise FileNotFoundError(0, "gone, with everything that it was rotated into", self._name)
         unreadable: OSError | None = None
@@ -185,5 +206,6 @@ class _Rows:
         if postback.received_at >= self._oldest:
             self.postbacks.append(postback)
             return
+        self._counts["before_first_start"] += 1
         subid = first_real(postback.parameters, ("subid", "sub_id"))
         self.refused.append((postback, subid if is_subid(subid) else ""))

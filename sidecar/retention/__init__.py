@@ -29,6 +29,8 @@ class Janitor:
         self._configuration = configuration
         self._clock = clock
         self._offset = clock() - time.monotonic()
+        #: Deliveries that were lost since the start: their deadline passed.
+        self.buried = 0
 
     async def run(self) -> None:
         """Cleans until it is cancelled."""
@@ -44,6 +46,7 @@ class Janitor:
         await self._follow_clock()
         if buried := await self._store.bury():
             log.error("delivery.dead", why="deadline", events=buried)
+            self.buried += buried
         now, retention = self._clock(), self._configuration().retention
         await self._scrub(now - retention.raw)
         for what, seconds in _kept(retention).items():

@@ -4,7 +4,7 @@ Every call is one step: done whole and on disk when it returns, or not at all. T
 that one suite of tests can hold every back end to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,6 +86,27 @@ class Ruled:
     destinations: frozenset[Destination]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenDeliveries:
+    """How many deliveries of a destination are queued or leased; since when the oldest could have been sent, and when
+    the first of them will be too old for Meta. `held` is what stands in their rows."""
+
+    destination: Destination
+    state: str
+    held: str
+    count: int
+    not_before: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is not at its end: postbacks without a decision by state, and deliveries."""
+
+    postbacks: Mapping[str, int]
+    deliveries: Sequence[OpenDeliveries]
+
+
 class Store(Protocol):
     """See the module. Times are Unix seconds; `most` bounds a step."""
 
@@ -133,5 +154,8 @@ class Store(Protocol):
 
     # people
     async def counts(self) -> dict[str, Any]: ...
+    async def backlog(self) -> Backlog: ...
     async def stories(self, name: str, most: int) -> list[dict[str, Any]]: ...
+    async def hours(self, since: float) -> list[tuple[str, int, str, int]]: ...
+    async def deliveries(self, integration: str, most: int) -> dict[str, list[dict[str, Any]]]: ...
     async def close(self) -> None: ...

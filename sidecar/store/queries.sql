@@ -136,7 +136,7 @@ UPDATE delivery SET state = 'leased'
 WHERE state = 'queued' AND seq IN (
     SELECT seq FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination
         AND due_at <= :now AND deadline > :now ORDER BY due_at, seq LIMIT :most)
-RETURNING seq, event_name, event_id, subid, body, deadline, failures;
+RETURNING seq, event_name, event_id, subid, body, deadline, failures, not_before;
 
 -- name: lease_newest
 -- The same from the other end: what came last is not behind a backlog.
@@ -144,7 +144,7 @@ UPDATE delivery SET state = 'leased'
 WHERE state = 'queued' AND seq IN (
     SELECT seq FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination
         AND due_at <= :now AND deadline > :now ORDER BY due_at DESC, seq DESC LIMIT :most)
-RETURNING seq, event_name, event_id, subid, body, deadline, failures;
+RETURNING seq, event_name, event_id, subid, body, deadline, failures, not_before;
 
 -- name: lease_urgent
 -- The same, but only what is close to its deadline, the closest first.
@@ -152,7 +152,7 @@ UPDATE delivery SET state = 'leased'
 WHERE state = 'queued' AND seq IN (
     SELECT seq FROM delivery WHERE state = 'queued' AND held = '' AND destination = :destination
         AND due_at <= :now AND deadline > :now AND deadline < :now + :close ORDER BY deadline, seq LIMIT :most)
-RETURNING seq, event_name, event_id, subid, body, deadline, failures;
+RETURNING seq, event_name, event_id, subid, body, deadline, failures, not_before;
 
 -- name: next_due
 SELECT min(due_at) FROM delivery
@@ -277,6 +277,18 @@ SELECT d.integration, d.pixel_id, d.route, v.state, v.reason, v.held, count(*), 
 FROM delivery v JOIN destination d ON d.seq = v.destination
 GROUP BY v.destination, v.state, v.reason, v.held;
 
+-- name: backlog_postbacks
+-- Postbacks without a decision, however many are decided.
+SELECT state, count(*) FROM postback WHERE state IN ('undecided', 'waiting') GROUP BY state;
+
+-- name: backlog_deliveries
+-- Deliveries that are not at their end, by destination, however many are.
+SELECT d.integration, d.pixel_id, d.route, v.state, v.held, count(*), min(v.not_before), min(v.deadline)
+FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.state = 'queued' GROUP BY v.destination, v.held
+UNION ALL
+SELECT d.integration, d.pixel_id, d.route, v.state, v.held, count(*), min(v.not_before), min(v.deadline)
+FROM delivery v JOIN destination d ON d.seq = v.destination WHERE v.state = 'leased' GROUP BY v.destination, v.held;
+
 -- name: queue
 -- Deliveries of one state behind a row, the oldest first. :state is put in as a literal, so that its indexes serve.
 SELECT v.seq, d.integration, v.pixel_id, d.route, v.event_name, v.event_id, v.subid, v.state, v.reason, v.held,
@@ -380,3 +392,47 @@ SELECT p.id, p.received_at, p.method, p.uri, p.type, p.body, p.subid, c.body
 FROM postback p LEFT JOIN click c ON c.subid = p.subid AND c.clicked_at IS NOT NULL
 WHERE p.stored_at >= :since AND p.state = 'decided' AND :decision IN ('', p.decision) AND ((p.seq * 2654435761) >> 7) % :every = 0
 ORDER BY p.seq;
+
+-- name: hours
+-- Deliveries by integration, whole hours after a moment, and state: those that ended since it at their end, those that
+-- are open and were made since it at their making. Each part has an index; the second is for bodies that were purged.
+SELECT d.integration, v.hour, v.state, sum(v.many) FROM (
+    SELECT destination, CAST((ended_at - :since) / 3600 AS INTEGER) AS hour, state, count(*) AS many FROM delivery
+    WHERE ended_at >= :since AND body IS NOT NULL GROUP BY destination, hour, state
+    UNION ALL
+    SELECT destination, CAST((ended_at - :since) / 3600 AS INTEGER) AS hour, state, count(*) AS many FROM delivery
+    WHERE created_at >= :since AND state IN ('delivered', 'dead') AND body IS NULL AND ended_at >= :since
+    GROUP BY destination, hour, state
+    UNION ALL
+    SELECT destination, CAST((created_at - :since) / 3600 AS INTEGER) AS hour, state, count(*) AS many FROM delivery
+    WHERE created_at >= :since AND state = 'queued' GROUP BY destination, hour, state
+    UNION ALL
+    SELECT destination, CAST((created_at - :since) / 3600 AS INTEGER) AS hour, state, count(*) AS many FROM delivery
+    WHERE created_at >= :since AND state = 'leased' GROUP BY destination, hour, state
+) v JOIN destination d ON d.seq = v.destination
+GROUP BY d.integration, v.hour, v.state;
+
+-- name: newest_deliveries
+-- The newest of one integration, among so many of all: no rare one makes this read the whole table.
+SELECT v.seq, v.event_id, v.event_name, v.pixel_id, d.integration, d.route, v.postback, v.subid, v.state, v.reason,
+    v.held, v.due_at, v.deadline, v.failures, v.created_at, v.ended_at
+FROM delivery v JOIN destination d ON d.seq = v.destination
+WHERE v.destination IN (SELECT seq FROM destination WHERE integration = :integration)
+    AND v.seq > (SELECT max(seq) FROM delivery) - :among
+ORDER BY v.seq DESC LIMIT :most;
+
+-- name: waiting_deliveries
+-- Those of one integration that wait, the closest to their deadline first.
+SELECT v.seq, v.event_id, v.event_name, v.pixel_id, d.integration, d.route, v.postback, v.subid, v.state, v.reason,
+    v.held, v.due_at, v.deadline, v.failures, v.created_at, v.ended_at
+FROM delivery v JOIN destination d ON d.seq = v.destination
+WHERE v.state = 'queued' AND v.destination IN (SELECT seq FROM destination WHERE integration = :integration)
+ORDER BY v.deadline LIMIT :most;
+
+-- name: dead_deliveries
+-- Those of one integration that were given up, the newest first.
+SELECT v.seq, v.event_id, v.event_name, v.pixel_id, d.integration, d.route, v.postback, v.subid, v.state, v.reason,
+    v.held, v.due_at, v.deadline, v.failures, v.created_at, v.ended_at
+FROM delivery v JOIN destination d ON d.seq = v.destination
+WHERE v.state = 'dead' AND v.destination IN (SELECT seq FROM destination WHERE integration = :integration)
+ORDER BY v.seq DESC LIMIT :most;

@@ -17,7 +17,7 @@ from sidecar.core.plan import Seen
 from sidecar.core.postback import Postback
 from sidecar.core.queue import Entry, Selection, number_of
 from sidecar.core.reconcile import Received, Sent
-from sidecar.store.contract import StoreRefused
+from sidecar.store.contract import Backlog, OpenDeliveries, StoreRefused
 from sidecar.store.rows import CAMPAIGNS, click_of, postback_of
 from sidecar.store.state import BUSY, FILE, facts
 from sidecar.store.statements import statements
@@ -26,6 +26,9 @@ _SQL = statements("queries.sql")
 
 #: Attempts of one delivery that are shown.
 _ATTEMPTS = 100
+
+#: Of so many newest deliveries those of one integration are shown.
+AMONG = 200_000
 
 #: Deliveries that are read at once.
 _PAGE = 2000
@@ -67,6 +70,14 @@ def read_counts(path: Path) -> dict[str, Any]:
     return {"postbacks": postbacks, "deliveries": deliveries, "clicks": clicks}
 
 
+def read_backlog(path: Path) -> Backlog:
+    """What is not at its end: this takes as long as that is much, whatever else the store remembers."""
+    with _reading(path) as connection:
+        postbacks = dict(connection.execute(_SQL["backlog_postbacks"]).fetchall())
+        rows = connection.execute(_SQL["backlog_deliveries"]).fetchall()
+    return Backlog(postbacks, [OpenDeliveries(Destination(*row[:3]), *row[3:]) for row in rows])
+
+
 def read_stories(path: Path, name: str, most: int) -> list[dict[str, Any]]:
     """The postbacks that a request id, a subid or an event_id means, each with its click, its deliveries and their
     attempts."""
@@ -82,6 +93,30 @@ def read_stories(path: Path, name: str, most: int) -> list[dict[str, Any]]:
             for delivery in postback["deliveries"]:
                 delivery["attempts"] = _attempts(connection, delivery["seq"])
     return postbacks
+
+
+def read_hours(path: Path, since: float) -> list[tuple[str, int, str, int]]:
+    """How many deliveries of an integration, in a whole hour after a moment, are in which state: each counts in the
+    hour in which it ended, else in that in which it was made."""
+    with _reading(path) as connection:
+        return connection.execute(_SQL["hours"], {"since": since}).fetchall()
+
+
+def read_deliveries(path: Path, integration: str, most: int) -> dict[str, list[dict[str, Any]]]:
+    """The `newest` deliveries of an integration (among the last AMONG of all), those that are `waiting`, and those that
+    are `dead`: at most so many of each, each with its attempts."""
+    with _reading(path) as connection:
+        connection.row_factory = sqlite3.Row
+        values = {"integration": integration, "most": most}
+        found = {
+            "newest": _rows(connection, "newest_deliveries", values | {"among": AMONG}),
+            "waiting": _rows(connection, "waiting_deliveries", values),
+            "dead": _rows(connection, "dead_deliveries", values),
+        }
+        for rows in found.values():
+            for row in rows:
+                row["attempts"] = _attempts(connection, row["seq"])
+    return found
 
 
 def read_queue(path: Path, selection: Selection) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sidecar.core.click import Click, filled
 from sidecar.core.delivery import Attempt, Delivery, Destination, Park, Settlement
@@ -19,8 +19,18 @@ from sidecar.core.queue import VERBS, Entry
 from sidecar.core.schedule import DELAYS, JITTER
 from sidecar.core.status import WITHDRAWN
 from sidecar.store.adding import Adding, add_postbacks, added_row
-from sidecar.store.contract import Pending, Place, Reading, Ruled, Ruling, Stored, StoreRefused, StoreUnavailable
-from sidecar.store.reading import read_counts, read_stories
+from sidecar.store.contract import (
+    Backlog,
+    Pending,
+    Place,
+    Reading,
+    Ruled,
+    Ruling,
+    Stored,
+    StoreRefused,
+    StoreUnavailable,
+)
+from sidecar.store.reading import read_backlog, read_counts, read_deliveries, read_hours, read_stories
 from sidecar.store.rows import (
     click_body,
     click_of,
@@ -45,6 +55,8 @@ CLOSE = 86400.0
 _FORGETTABLE = ("bodies", "deliveries", "attempts", "postbacks", "clicks", "plain_clicks", "withdrawals")
 
 Clock = Callable[[], float]
+
+_Read = TypeVar("_Read")
 
 
 class SqliteStore:
@@ -303,13 +315,26 @@ class SqliteStore:
     # ---- people
 
     async def counts(self) -> dict[str, Any]:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._reader, read_counts, self.path)
-        except StoreRefused as error:
-            raise StoreUnavailable(str(error)) from None
+        return await self._read(read_counts)
+
+    async def backlog(self) -> Backlog:
+        return await self._read(read_backlog)
 
     async def stories(self, name: str, most: int) -> list[dict[str, Any]]:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, read_stories, self.path, name, most)
+        return await self._read(lambda path: read_stories(path, name, most))
+
+    async def hours(self, since: float) -> list[tuple[str, int, str, int]]:
+        return await self._read(lambda path: read_hours(path, since))
+
+    async def deliveries(self, integration: str, most: int) -> dict[str, list[dict[str, Any]]]:
+        return await self._read(lambda path: read_deliveries(path, integration, most))
+
+    async def _read(self, read: Callable[[Path], _Read]) -> _Read:
+        """Beside the writer, which it does not hold up. Raises StoreUnavailable."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, read, self.path)
+        except StoreRefused as error:
+            raise StoreUnavailable(str(error)) from None
 
 
 def _checkpoint(path: Path) -> None:

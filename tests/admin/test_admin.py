@@ -26,6 +26,9 @@ class Shown:
     async def status(self) -> dict[str, Any]:
         return {"version": "1"}
 
+    async def metrics(self) -> bytes:
+        return b"up 1\n"
+
 
 @pytest.fixture
 def shown() -> Shown:
@@ -43,7 +46,7 @@ async def client(shown: Shown) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_health_readiness_and_status_are_open(client: aiohttp.ClientSession) -> None:
-    for path in ("/healthz", "/readyz", "/api/status"):
+    for path in ("/healthz", "/readyz", "/api/status", "/metrics"):
         async with client.get(path) as answer:
             assert answer.status == 200
 

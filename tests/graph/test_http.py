@@ -14,7 +14,7 @@ from sidecar.core.secret import Secret
 from sidecar.graph.http import HttpGraph
 from sidecar.sandbox.server import serve
 from sidecar.sandbox.standin import StandIn
-from tests.acceptance.parts import Squid, free_address
+from tests.acceptance.parts import Squid, eventually, free_address
 from tests.examples import NOW, PIXEL
 
 EVENT = (
@@ -172,6 +172,7 @@ async def test_the_next_proxy_takes_over_when_the_first_cannot_be_used(
         assert isinstance(sent.answer, Answer)
         assert (sent.answer.status, sent.proxy) == (200, 2)
         await graph.close()
+        await eventually(squid.requests, "Squid has written its log")
         assert [(method, status, user) for method, _, status, user in squid.requests()] == [("POST", 200, "proxy")]
 
 

@@ -312,3 +312,43 @@ async def test_the_file_is_made_so_that_nothing_is_lost_and_nothing_lingers(stor
     names = ("journal_mode", "synchronous", "secure_delete", "auto_vacuum")
     assert [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names] == ["wal", 2, 1, 2]
     connection.close()
+
+
+async def test_the_hours_count_what_ended_at_its_end_and_what_is_open_at_its_making(
+    store: SqliteStore, config: Configuration, clock: Clock
+) -> None:
+    await decided(store, config, postback(1))
+    since = NOW - 3600
+    assert await store.hours(since) == [("Summer", 1, "queued", 1)]
+    await store.lease([DESTINATION], 10)
+    assert await store.hours(since) == [("Summer", 1, "leased", 1)]
+    clock.move(2 * 3600)
+    await store.settle([Settlement(1, "delivered", attempts=(ATTEMPT,))])
+    assert await store.hours(since) == [("Summer", 3, "delivered", 1)]
+    assert await store.hours(NOW + 3 * 3600) == []
+
+
+async def test_the_hours_count_what_has_lost_its_body_too(
+    store: SqliteStore, config: Configuration, clock: Clock
+) -> None:
+    await decided(store, config, postback(1))
+    await store.lease([DESTINATION], 10)
+    await store.settle([Settlement(1, "delivered", attempts=(ATTEMPT,))])
+    assert await store.forget("bodies", NOW + 1, 10) == 1
+    assert await store.hours(NOW) == [("Summer", 0, "delivered", 1)]
+
+
+async def test_the_deliveries_of_an_integration_are_the_newest_those_that_wait_and_those_that_are_dead(
+    store: SqliteStore, config: Configuration
+) -> None:
+    targets = [f"/{KEY}/postback?subid={SUBID}&status=sale&payout=1&tid={number}" for number in range(3)]
+    await decided(store, config, *(postback(number, target) for number, target in enumerate(targets)))
+    leased = await store.lease([DESTINATION], 2)
+    await store.settle([Settlement(leased[0].seq, "dead", "refused", attempts=(ATTEMPT,)),
+                        Settlement(leased[1].seq, "delivered", attempts=(ATTEMPT,))])  # fmt: skip
+    found = await store.deliveries("Summer", 10)
+    assert [row["seq"] for row in found["newest"]] == [3, 2, 1]
+    assert [row["seq"] for row in found["dead"]] == [leased[0].seq]
+    assert [row["state"] for row in found["waiting"]] == ["queued"]
+    assert [each["verdict"] for each in found["dead"][0]["attempts"]] == ["accepted"]
+    assert await store.deliveries("Winter", 10) == {"newest": [], "waiting": [], "dead": []}
