@@ -29,6 +29,9 @@ SHIPPED = ROOT / "nginx"
 #: Seconds until a wait gives up: far more than any state needs, so that a busy machine fails no test.
 LIMIT = 30.0
 
+#: Seconds in which Squid writes what it has to log, even on a busy machine.
+_LOG_AT_REST = 0.3
+
 _given: set[int] = set()
 
 
@@ -337,10 +340,15 @@ class Squid(Process):
         return super().log + (cache_log.read_text(errors="replace") if cache_log.exists() else "")
 
     def requests(self) -> list[tuple[str, str, int, str]]:
-        """(method, target, status, user or `-`) of each finished request; connections that asked nothing left out."""
-        if not self.access_log.exists():
-            return []
-        rows = [line.split(" ") for line in self.access_log.read_text(errors="replace").splitlines()]
+        """(method, target, status, user or `-`) of each finished request; connections that asked nothing left out.
+
+        Squid writes a line a moment after its answer: the log is read when it has come to rest.
+        """
+        before, text = None, ""
+        while text != before:
+            before, text = text, self.access_log.read_text(errors="replace") if self.access_log.exists() else ""
+            time.sleep(_LOG_AT_REST)
+        rows = [line.split(" ") for line in text.splitlines()]
         return [(method, target, int(status), user) for method, target, status, user in rows if method != "-"]
 
     def stop(self, limit: float = LIMIT) -> int | None:

@@ -32,7 +32,7 @@ def test_every_leg_is_timed_and_meta_gets_one_test_event_without_value(
     assert (story["decision"], story["reason"], story["events"]) == ("ignored", "status_null", [])
     assert "canary" in str(story["trace"])
     assert road.daemon.status()["canary"][0]["ok"] is True
-    assert len(squid.requests()) == 1
+    wait_until(lambda: len(squid.requests()) == 1, "Squid has logged the one request")
 
 
 def test_without_a_test_event_code_nothing_is_sent(start_road: Callable[[str], Road]) -> None:

@@ -283,7 +283,7 @@ async def test_the_spare_takes_over_from_a_dead_proxy_and_gives_back_to_it(
         clock.move(1)
         assert [await arrives(graph, first.url, spare.url) for _ in range(2)] == [1, 1]
         assert standin.listing()["requests"] == 9
-        assert len(first.requests()) == 3
+        await eventually(lambda: len(first.requests()) == 3, "Squid has logged three requests")
     assert facts(caplog) == [("proxy.failing", place), ("proxy.well", place)]
 
 
