@@ -265,6 +265,7 @@ async def test_the_spare_takes_over_from_a_dead_proxy_and_gives_back_to_it(
     first, spare = FurtherSquid(tmp_path, address=address), parts.squid
     with first:
         assert await arrives(graph, first.url, spare.url) == 1
+        await eventually(lambda: len(first.requests()) == 1, "Squid has logged it before it dies")
         first.stop()
         with resetting(address) as dead:
             assert [await arrives(graph, first.url, spare.url) for _ in range(3)] == [2, 2, 2]
