@@ -1,4 +1,4 @@
-.PHONY: run demo test lint bench bench-nginx schema clean
+.PHONY: run demo test test-system lint bench bench-nginx schema lock deb clean
 PYTHON ?= python3
 
 # The daemon in sandbox on the shipped configuration: nothing leaves this machine, and no token is needed.
@@ -22,9 +22,14 @@ test: lint
 	tests/install-parts.sh
 	.venv/bin/python -m pytest -q tests
 
+# The package on a Debian 12 of its own, booted with its systemd; needs root, and apt-get the first time.
+test-system: .venv
+	@tests/system/install-parts.sh
+	.venv/bin/python -m pytest -q tests/system
+
 lint: .venv
-	.venv/bin/ruff check sidecar tests
-	.venv/bin/ruff format --check -q sidecar tests
+	.venv/bin/ruff check sidecar tests packaging
+	.venv/bin/ruff format --check -q sidecar tests packaging
 	.venv/bin/mypy
 
 # Ratios against a bare aiohttp handler, from one run on this machine.
@@ -41,10 +46,21 @@ bench-nginx: .venv
 schema: .venv
 	@for file in integrations further mapping test; do .venv/bin/capi-sidecar schema $$file > config/schema/$$file.json; done
 
+# The versions that the package holds and that pip takes with -c; `make lock UPGRADE=--upgrade` takes the newest.
+lock: .venv
+	.venv/bin/pip install -q -e ".[package]"
+	.venv/bin/pip-compile -q --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header $(UPGRADE) \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
+
+# The Debian package, in dist/: for Debian 12 and this machine's architecture.
+deb: .venv
+	@.venv/bin/pip install -q -e ".[package]"
+	@packaging/build-deb .venv/bin dist
+
 .venv: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q -e ".[test]"
 	touch .venv
 
 clean:
-	rm -rf .venv var .*_cache
+	rm -rf .venv var dist .*_cache
