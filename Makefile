@@ -24,6 +24,7 @@ test: lint
 
 # The package on a Debian 12 of its own, booted with its systemd; needs root, and apt-get the first time.
 test-system: .venv
+	@.venv/bin/pip install -q -e ".[package]"
 	@tests/system/install-parts.sh
 	.venv/bin/python -m pytest -q tests/system
 
