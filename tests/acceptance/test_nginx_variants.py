@@ -141,7 +141,6 @@ def test_keitaros_hook_has_every_line_of_the_postback_location_that_keitaro_has_
     assert said("capi-sidecar.postback.conf") - brought - journal <= said("keitaro/server.inc")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="logrotate gives the new file to another user")
 def test_logrotate_loses_nothing_under_traffic(
     tmp_path: Path, running: ExitStack, start_daemon: Start, standin: StandIn
 ) -> None:

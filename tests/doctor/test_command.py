@@ -1,20 +1,15 @@
 """`capi-sidecar doctor` beside a running Nginx and daemon."""
 
 import json
-import os
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.acceptance.ours import COMMAND, Daemon
 from tests.acceptance.parts import SHIPPED, Nginx, Tracker, free_address, installed, wait_until
 from tests.acceptance.road import TOKEN, Road, yaml
 from tests.examples import FBCLID, KEY, SUBID
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="Nginx's files belong to root")
 
 
 class House:
